@@ -29,6 +29,8 @@ HEADER_BYTES = 10_000
 """Longest header of a .npy array in bytes: numpy's own limit."""
 LIMIT_VARIABLE = "CARAT_MAX_FILE_MIB"
 """Environment variable: largest file in MiB, in place of both limits."""
+LONGEST_NAME = 1_000
+"""Longest name of another file that a file may contain, in characters."""
 MESSAGE_CHARACTERS = 200
 """Characters of another parser's message that are shown: some messages repeat the whole input."""
 
@@ -223,3 +225,18 @@ def inside(folder: Path, name: object, where: str) -> Path:
     if not isinstance(name, str) or not plain or name in ("", ".", ".."):
         raise InputError(f"{where}: {str(name)[:80]!r} must be the plain name of a file in {folder}")
     return folder / name
+
+
+def below(folder: Path, name: str, where: str, what: str) -> Path:
+    """Return the file ``name`` (relative) of ``folder`` or a folder in it. Raises InputError naming ``where``.
+
+    ``what``: the kind of file, for the message. Links that lead out of the folder are refused.
+    """
+    plain = name and len(name) <= LONGEST_NAME and "\0" not in name and "\\" not in name
+    if not plain or Path(name).is_absolute() or ".." in Path(name).parts:
+        raise InputError(f"{where}: {what} {name[:80]!r} must be a relative name of a file in {folder}")
+    path = folder / name
+    real, home = os.path.realpath(path), os.path.realpath(folder)
+    if os.path.commonpath([real, home]) != home:
+        raise InputError(f"{where}: {what} {name[:80]!r} is a link out of {folder}")
+    return path

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sim.base.errors import InputError
-from sim.base.reading import read_arrays, read_json, read_text
+from sim.base.reading import below, read_arrays, read_json, read_text
 from workloads.checkpoint.vision import Vision, patches
 
 if TYPE_CHECKING:
@@ -99,13 +99,14 @@ def _normalised(pixels: Array, folder: Path) -> Array:
 def listed(path: Path, model: Checkpoint, folder: Path) -> list[tuple[Image, str | None]]:
     """Return the images whose .npy files are named in a file, one per line, with labels after tabs.
 
-    Names are relative to the file's folder. Raises InputError.
+    Names are relative to the file's folder, and of files below it. Raises InputError.
     """
     found = []
-    for line in read_text(path, what="list of images").splitlines():
+    for number, line in enumerate(read_text(path, what="list of images").splitlines(), 1):
         name, _, label = line.partition("\t")
         if name.strip():
-            found.append((read(path.parent / name.strip(), model, folder), label.strip() or None))
+            image = below(path.parent, name.strip(), f"{path}: line {number}", "image")
+            found.append((read(image, model, folder), label.strip() or None))
     if not found:
         raise InputError(f"{path}: names no images; one .npy file per line, followed by a tab and a label if known")
     return found

@@ -190,6 +190,19 @@ def test_images_of_a_list_are_decided_and_set_the_scales(tmp_path):
     assert found["evaluation"]["accuracy"] is not None
 
 
+@pytest.mark.parametrize("name", ["../secret.npy", "/etc/passwd", "link.npy", "a" * 2000])
+def test_an_image_of_a_list_lies_below_the_list(tmp_path, name):
+    """A list of others is data: it opens no file outside its folder."""
+    folder, _ = vit(tmp_path / "model")
+    np.save(tmp_path / "secret.npy", PICTURE)
+    lists = tmp_path / "lists"
+    lists.mkdir()
+    (lists / "link.npy").symlink_to(tmp_path / "secret.npy")
+    (lists / "list.txt").write_text(f"{name}\n")
+    with pytest.raises(InputError, match=r"list.txt: line 1: image .* (must be a relative name|is a link out) of "):
+        images.listed(lists / "list.txt", checkpoint.load(folder), folder)
+
+
 @pytest.mark.parametrize(
     ("values", "words"),
     [

@@ -6,14 +6,13 @@ functions are inlined, so that only operators are left.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sim.base.errors import InputError, some
-from sim.base.reading import ARRAY_BYTES, MESSAGE_CHARACTERS, limit_bytes, read_bytes, regular
+from sim.base.reading import ARRAY_BYTES, LONGEST_NAME, MESSAGE_CHARACTERS, below, limit_bytes, read_bytes, regular
 from workloads.onnx.net import Array
 
 if TYPE_CHECKING:
@@ -24,7 +23,6 @@ MODEL_BYTES = 2**31 - 1
 MOST_NODES = 200_000
 """A decoder of 100 layers has 20,000."""
 MOST_RANK = 16
-LONGEST_NAME = 1_000
 
 
 def needed() -> Any:
@@ -134,7 +132,7 @@ def elements(tensor: onnx.TensorProto, folder: Path) -> Array:
 def _outside(tensor: onnx.TensorProto, folder: Path, where: str) -> bytes:
     """Return the bytes of a weight in another file of the folder."""
     entries = {entry.key: entry.value for entry in tensor.external_data}
-    path = beside(folder, entries.get("location", ""), where)
+    path = below(folder, entries.get("location", ""), where, "external data")
     try:
         first, length = (int(entries.get(key, "0") or 0) for key in ("offset", "length"))
     except ValueError:
@@ -148,17 +146,3 @@ def _outside(tensor: onnx.TensorProto, folder: Path, where: str) -> bytes:
     with path.open("rb") as file:
         file.seek(first)
         return file.read(length)
-
-
-def beside(folder: Path, name: str, where: str) -> Path:
-    """Return a file of weights inside ``folder``. Raises InputError for one outside, also through a link."""
-    plain = name and len(name) <= LONGEST_NAME and "\0" not in name and "\\" not in name
-    if not plain or Path(name).is_absolute() or ".." in Path(name).parts:
-        raise InputError(
-            f"{where}: external data {name[:80]!r} must be a relative name of a file in the model's folder"
-        )
-    path = folder / name
-    real, home = os.path.realpath(path), os.path.realpath(folder)
-    if os.path.commonpath([real, home]) != home:
-        raise InputError(f"{where}: external data {name[:80]!r} is a link out of the model's folder")
-    return path
