@@ -213,7 +213,7 @@ def run(
 
 def _refusal(state: npt.NDArray[np.void], commands: npt.NDArray[np.void]) -> str:
     """Return why the periodic clock does not run a program, "" where it does."""
-    return periodic.refusal(state, commands) or recurrence.refusal(commands)
+    return periodic.refusal(state, commands.view(np.recarray)) or recurrence.refusal(commands)
 
 
 def _checked(program: Program, hw: Hardware) -> npt.NDArray[np.void]:

@@ -163,7 +163,7 @@ def test_a_failed_check_of_results_is_passed_and_counted(
 
 
 def test_a_call_that_the_library_refuses_ends_the_recording(tmp_path: Path) -> None:
-    message = "behind line 13 of the stream and ends the program; it says: 64 blocks are too many"
+    message = "after line 13 of the stream and ends the program; it says: 64 blocks are too many"
     with pytest.raises(InputError, match=message):
         record([HERE / "program.c"], tmp_path / "x.csv", Build(define=("REFUSES",)), "x")
     assert not list(tmp_path.iterdir())

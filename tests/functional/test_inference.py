@@ -214,7 +214,7 @@ def test_the_command_reports_everything(tmp_path):
 BROKEN = {
     "missing": (lambda t: t.pop("bert.encoder.layer.1.output.dense.weight"), "is missing"),
     "shape": (lambda t: t.update({"bert.embeddings.LayerNorm.bias": np.zeros(63, np.float32)}), r"shape \(63,\)"),
-    "nan": (lambda t: t["bert.encoder.layer.0.output.dense.bias"].fill(np.nan), "64 values that are no finite"),
+    "nan": (lambda t: t["bert.encoder.layer.0.output.dense.bias"].fill(np.nan), "64 values that are not finite"),
     "huge": (lambda t: t["bert.encoder.layer.1.intermediate.dense.bias"].fill(1e37), "at most 1.1e.12"),
 }
 

@@ -227,7 +227,7 @@ def test_the_index_decides_not_the_plan():
 @pytest.mark.parametrize(
     ("choice", "message"),
     [
-        (Choice(np.ones((8, 64), bool)), "row 0 takes 4 sub-rows in window 0, the program says 1"),
+        (Choice(np.ones((8, 64), bool)), "row 0 takes 4 sub-rows in window 0, the program has 1"),
         (Choice(np.ones((8, 32), bool)), r"mask of \(8, 32\): the product chooses among \(8, 64\)"),
         (Choice(np.ones((8, 64), bool), group=(1, 4)), "more than 1 of 4 values are kept"),
     ],

@@ -115,7 +115,7 @@ def test_towers_are_run_together_or_alone_and_scores_are_images_by_texts() -> No
     [
         ({"part": "words"}, "part is 'words', can be both, image, text"),
         ({"seq": 78}, "seq 78 is beyond the position table (nearest: 77)"),
-        ({"image": 50}, "image 50 is no multiple of its patches of 32 (nearest: 64)"),
+        ({"image": 50}, "image 50 is not a multiple of its patches of 32 (nearest: 64)"),
         ({"texts": 0}, "texts is 0, must be a whole number >= 1"),
         ({"phase": "decode"}, "phase is 'decode', can be encode"),
     ],

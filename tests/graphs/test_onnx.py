@@ -362,7 +362,7 @@ def test_attributes_that_cannot_be_meant_are_refused(
 
 def test_a_dimension_is_given_once_and_inputs_are_real_numbers(tmp_path: Path) -> None:
     file = str(encoder(tmp_path / "encoder.onnx", "node", layers=1))
-    with pytest.raises(InputError, match="--dim seq: given as 8 and as 9; give it once"):
+    with pytest.raises(InputError, match="--dim seq: given as 8 and 9; give it once"):
         workloads.build(file, dim="batch=1,seq=8,seq=9")
     w = Writer(17)
     x = w.input("x", 16, 32, dtype=onnx.TensorProto.COMPLEX64)

@@ -36,7 +36,7 @@ def test_devices_that_ship() -> None:
         ({"address_map": "row bank rank column channel"}, "bank_group is missing: its 2 bits"),
         ({"address_map": "row bank bank_group column:5"}, "column has 7 bits, the map places 5"),
         ({"address_map": "row bank bank_group column colum"}, "did you mean 'column'"),
-        ({"address_map": "row bank bank_group column column"}, "column stands twice"),
+        ({"address_map": "row bank bank_group column column"}, "column appears twice"),
         ({"channels": 2, "address_map": "row bank bank_group column"}, "channel is missing"),
         ({"banks": 3}, "banks = 3: .*power of two.*nearest legal value 2"),
         ({"ranks": 16}, "ranks = 16: .*nearest legal value 8"),

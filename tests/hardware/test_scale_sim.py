@@ -73,7 +73,7 @@ def test_what_no_key_says_changes_no_result_but_is_told(tmp_path: Path) -> None:
         ("FilterSramSzkB:  64", "", "has no FilterSramSzkB"),
         ("FilterSramSzkB:  64", "FilterSramSzkB:  44", "must be a power of two"),
         ("CALC", "FAST", "InterfaceBandwidth is 'FAST', can be CALC, USER"),
-        ("[run_presets]", "[sparsity]\nSparsitySupport : true\n[run_presets]", "sparsity is given by --sparsity"),
+        ("[run_presets]", "[sparsity]\nSparsitySupport : true\n[run_presets]", "use --sparsity instead"),
         ("[architecture_presets]", "[presets]", "no section [architecture_presets]"),
         ("[general]", "no section", "no SCALE-Sim configuration"),
     ],

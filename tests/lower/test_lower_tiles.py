@@ -74,8 +74,8 @@ def test_refused_tile_states_rule_and_numbers_of_all_problems():
     with pytest.raises(InputError) as caught:
         lower(build.matmul(512, 512, 512, tile=(8, 8, 33)), DEFAULT)
     text = str(caught.value)
-    assert "I*J*DIM = 1024 accumulator rows, 512 there" in text
-    assert "(I*K + K*J)*DIM = 8448 scratchpad rows, 8192 there" in text
+    assert "I*J*DIM = 1024 accumulator rows, available: 512" in text
+    assert "(I*K + K*J)*DIM = 8448 scratchpad rows, available: 8192" in text
     assert "tile K = 33 must be 1..32" in text
 
 
@@ -150,5 +150,5 @@ def test_convolution_tile_by_hand():
     assert (lower(by_hand, DEFAULT)["funct"] == 15).sum() == 4
     with pytest.raises(InputError, match=r"pooled rows = 15 must be 1\.\.14"):
         lower(replace(work, tile=(1, 15, 14, 32, 3, 3, 64)), DEFAULT)
-    with pytest.raises(InputError, match="accumulator rows, 512 there; a legal tile"):
+    with pytest.raises(InputError, match="accumulator rows, half of it has 512; a legal tile"):
         lower(replace(work, tile=(1, 14, 14, 64, 3, 3, 64)), DEFAULT)

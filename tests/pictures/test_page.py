@@ -205,7 +205,8 @@ def test_bad_requests_are_refused(
 
 
 def test_a_sweep_without_area_is_refused_in_words(tmp_path: Path) -> None:
-    pd.DataFrame({"hardware": ["a"], "cycles": [1], "energy_pj": [2.0]}).to_csv(tmp_path / "old.csv", index=False)
+    old = pd.DataFrame({"hardware": ["a"], "workload": ["w"], "cycles": [1], "energy_pj": [2.0]})
+    old.to_csv(tmp_path / "old.csv", index=False)
     with pytest.raises(InputError, match="columns missing in the sweep: area_mm2"):
         page.of([tmp_path / "old.csv"])
 

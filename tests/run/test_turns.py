@@ -114,7 +114,7 @@ def test_the_clocks_agree_on_a_pipeline() -> None:
     (2, "hand", (), "needs entries"),
     (2, "hand", ("*.FF9 1",), "no operator is named"),
     (2, "hand", ("* 0",), "leaves core 1 without work"),
-    (2, "hand", ("* 5",), r'2 have numbers 0 to 1; nearest legal value: \["\* tensor"\]'),
+    (2, "hand", ("* 5",), r'2 cores have numbers 0 to 1; nearest legal value: \["\* tensor"\]'),
     (2, "hand", ("*.FF1 columns 0",), "tensor.*rows"),
     (2, "tensor", ("* 0",), "cores.split = hand"),
 ])  # fmt: skip

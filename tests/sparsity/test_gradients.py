@@ -66,7 +66,10 @@ def test_a_file_of_weights_and_gradients_decides_otherwise_than_weights_alone(tm
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"L0.FF1.weight.gradient": None}, "'L0.FF1.weight.gradient' is missing; 'L0.FF2.weight.gradient' is there"),
+        (
+            {"L0.FF1.weight.gradient": None},
+            "'L0.FF1.weight.gradient' is missing, but 'L0.FF2.weight.gradient' is given",
+        ),
         ({"L0.FF1.weight.gradient": np.zeros((2, 2))}, "must be (32, 64) finite numbers, has shape (2, 2)"),
         ({"L0.FF1.weight.gradient": np.full((32, 64), np.nan)}, "must be (32, 64) finite numbers"),
         ({"L0.FF1.weight.fisher": np.zeros((32, 64))}, "both .gradient and .fisher are given"),

@@ -156,7 +156,7 @@ def test_by_default_what_cannot_lie_packed_is_gated(dense: dict[str, dict[str, o
     ("rules", "overrides", "message"),
     [
         (rule((2, 4)), {"sparsity.resident_weights": 1}, "sparsity.resident_weights=2 --set sparsity.resident_reach"),
-        (rule((2, 4)), {"sparsity.resident_reach": "pe", "sparsity.resident_weights": 2}, "pick among 4 weights"),
+        (rule((2, 4)), {"sparsity.resident_reach": "pe", "sparsity.resident_weights": 2}, "select among 4 weights"),
         (rule((2, 4), ""), {"sparsity.resident_weights": 1, "sparsity.gating": "none",
                             "sparsity.pack_and_split": False}, "sparsity.resident_weights=2"),
         (rule((3, 6)), {}, "(nearest: 2:6)"),

@@ -96,7 +96,7 @@ def test_a_line_of_page_table_entries_comes_from_where_it_is(where: str, latency
         ("tlb.superpage_entries", 3, "power of two"),
         ("tlb.pages", "8KiB", "4KiB"),
         ("tlb.page_tables", "l2", "no L2.*nearest legal value: memory"),
-        ("tlb.page", "4KiB", "did you mean 'pages'"),
+        ("tlb.page", "4KiB", "did you mean 'tlb.pages'"),
     ],
 )
 def test_a_wrong_key_is_refused(key: str, value: object, says: str) -> None:

@@ -71,7 +71,7 @@ def test_a_row_says_what_its_columns_and_its_case_say(tmp_path: Path) -> None:
         (GOOD.replace(",77,", ",7x,"), "cycles", "whole number"),
         (GOOD.replace(",77,", ",,"), "cycles", "whole number"),
         (GOOD.replace(",77,", ",-2,"), "cycles", "at least -1"),
-        (GOOD.replace(",77,", ",0,"), "cycles", "no measurement"),
+        (GOOD.replace(",77,", ",0,"), "cycles", "is not a measurement"),
         (GOOD.replace(",40,", ",-40,"), "mem_latency", "at least 0"),
         (GOOD.replace(",16,16,", ",0,16,"), "rd_bytes_per_cycle", "at least"),
         (GOOD.replace("10;67", "10;a"), "sections", "whole numbers"),

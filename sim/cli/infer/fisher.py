@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import numpy.typing as npt
 
 from sim.base.errors import InputError
+from sim.base.files import write_arrays
 from sim.functional import gradients, tokens
 from sim.functional.fisher import fisher
 from sim.run.progress import Progress, silent
@@ -50,13 +49,5 @@ def write(
     found = fisher(given(), model.head, encoded(model), (model.epsilon, model.head_dim), seed)
     arrays = {f"{name}_table" if name in TABLES else name: values for name, values in model.weights.items()}
     whole = {**arrays, **{name + FISHER: values for name, values in found.items()}}
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with partial.open("wb") as file:
-            np.savez(file, **whole)  # type: ignore[arg-type]
-        partial.replace(path)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror}") from error
-    finally:
-        partial.unlink(missing_ok=True)
+    write_arrays(path, whole)
     return f"Kept in {path}: weights and diagonal Fisher information of {len(found)} matrices (--prune ... --weights)"

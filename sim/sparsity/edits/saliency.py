@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sim.base.errors import InputError, by_reason, did_you_mean, some
+from sim.base.files import write_arrays
 from sim.graph import Graph
 from sim.sparsity.edits.prune import narrowed
 from sim.sparsity.edits.pruning import SIDES, Named, Pruning
@@ -190,13 +191,7 @@ def choose(graph: Graph, pruning: Pruning) -> Selection:
 
 def write_selection(chosen: Mapping[str, Array], path: Path) -> None:
     """Write the indices kept to a .npz file, whole or not at all. Raises InputError."""
-    partial = path.with_name(f".{path.name}.partial.npz")
-    try:
-        np.savez(partial, allow_pickle=False, **chosen)
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise InputError(f"{path}: cannot be written: {error.strerror}") from error
+    write_arrays(path, chosen)
 
 
 def lines(chosen: Mapping[str, Array], most: int = 12) -> list[str]:
