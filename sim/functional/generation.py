@@ -28,10 +28,10 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Generated:
-    """Tokens that a decoder chose one after the other, each the most probable by the machine.
+    """Tokens that a decoder chose one after the other, each the most probable by the machine's logits.
 
-    ``logits``: the machine's, [tokens, words]. ``float_choices``: what float chooses behind the same tokens.
-    ``prompt_cycles``: of the prompt, which gives the first token; ``token_cycles``: of each further one.
+    ``logits``: the machine's, [tokens, words]. ``float_choices``: the tokens that float chooses after the same tokens.
+    ``prompt_cycles``: cycles of the prompt, which gives the first token; ``token_cycles``: of each further token.
     """
 
     tokens: tuple[int, ...]
@@ -68,10 +68,11 @@ class Generated:
 
 @dataclass(frozen=True)
 class Phases:
-    """The graphs of a generation. ``whole``: of all tokens at once, which has the scales and the yardstick in float.
+    """The graphs of a generation.
 
-    ``prompt``: of the prompt, which fills the cache. ``token``: of one token behind so many others. ``inputs``: of the
-    tokens given, the first of which has a position.
+    ``whole``: graph of all tokens at once, from which the scales and the float reference come. ``prompt``: graph of the
+    prompt, which fills the cache. ``token``: number of earlier tokens -> graph of one token. ``inputs``: tokens and the
+    position of the first one -> arrays of the graph's inputs.
     """
 
     whole: Model

@@ -266,7 +266,7 @@ def interleaved(commands: Program, others: Program) -> Program:
 
 
 def _interleaving(commands: int, others: int) -> Numbers:
-    """Return the order of `interleaved` for so many commands."""
+    """Return the order of `interleaved` from the numbers of commands and of others."""
     pairs = np.arange(commands) // 2
     places = np.arange(others) * (pairs[-1] + 1) / max(1, others) - 0.5
     return np.argsort(np.concatenate([pairs, places]), kind="stable")

@@ -1,8 +1,9 @@
 """The schedule "resident": an input that several products read stays in the scratchpad from one to the next.
 
-Queries, keys and values are products of the same rows. All of these rows lie in the scratchpad, in one tile or in two,
-one a half, while the weights of one product after the other pass; where the rows do not fit, a strip of them at a
-time. What a product leaves goes to memory all the same: no command moves it from the accumulator to the scratchpad.
+Queries, keys and values are products of the same rows. All of these rows are held in the scratchpad, as one tile or as
+two (one in each half), while the weights of each product are loaded in turn; if the rows do not fit, one strip of them
+after the other is held. The result of a product still goes to memory: no command moves it from the accumulator to the
+scratchpad.
 """
 
 from __future__ import annotations
@@ -34,24 +35,24 @@ class Cut(NamedTuple):
 
 
 def shares(works: Sequence[Work]) -> bool:
-    """Return whether any two products in a row read the same A."""
+    """Return whether two consecutive products read the same A."""
     return any(len(run) > 1 for run in _runs(works))
 
 
 def _runs(works: Sequence[Work]) -> Iterator[tuple[Work, ...]]:
-    """Yield products in a row that read the same A, and everything else by itself."""
+    """Yield runs of consecutive products that read the same A; every other work is a run of its own."""
     for shared, run in groupby(works, key=_input):
         same = tuple(run)
         yield from ((work,) for work in same) if shared is None else (same,)
 
 
 def _input(work: Any) -> tuple[Any, ...] | None:
-    """Return what tells the A of a product from others', None where it stays for no other."""
+    """Return what identifies the A of a product, None if A cannot stay for another product."""
     return None if work.rows_read is None or work.tile or work.activation in ROW_ACTIVATIONS else work.rows_read
 
 
 def programs(works: Sequence[Work], hw: Hardware, most_parts: int) -> Iterator[tuple[Chain, ...]]:
-    """Yield works as chains in which shared inputs stay, by each cut that the machine takes."""
+    """Yield works as chains in which shared inputs stay, for each cut that is legal on the machine."""
     shared = next(run for run in _runs(works) if len(run) > 1)
     for cut in _cuts(shared, hw):
         parts: list[tuple[Work, bool]] = []
@@ -61,13 +62,13 @@ def programs(works: Sequence[Work], hw: Hardware, most_parts: int) -> Iterator[t
         try:
             for chain in chains:
                 check(chain, hw)
-        except InputError:  # another run of works than the first one does not fit this cut
+        except InputError:  # a later run does not fit this cut
             continue
         yield chains
 
 
 def _cuts(run: Sequence[Any], hw: Hardware) -> Iterator[Cut]:
-    """Yield cuts in which all of K is one tile or two, and as many rows stay as fit."""
+    """Yield cuts with all of K in one tile or two, and the largest number of rows that fits."""
     room, seen = Room(hw, double_buffered=True), set()
     wide = max(matmul_blocks(work, hw.dim)[1] for work in run)
     high, _, deep = matmul_blocks(run[0], hw.dim)
@@ -82,7 +83,7 @@ def _cuts(run: Sequence[Any], hw: Hardware) -> Iterator[Cut]:
 
 
 def _strips(run: Sequence[Any], cut: Cut, hw: Hardware) -> Iterator[tuple[Matmul, bool]]:
-    """Yield the products of each strip of rows, and whether each keeps the A of the one in front of it."""
+    """Yield the products of each strip of rows, and whether each reuses the A of the product before it."""
     step = cut.high * hw.dim
     for first in range(0, run[0].m, step):
         last = min(run[0].m, first + step)
@@ -94,7 +95,7 @@ def _strips(run: Sequence[Any], cut: Cut, hw: Hardware) -> Iterator[tuple[Matmul
 
 
 def _chains(parts: Sequence[tuple[Work, bool]], most_parts: int) -> Iterator[Chain]:
-    """Yield parts in chains of at most so many, none of which begins with one that keeps what lies there."""
+    """Yield chains of at most ``most_parts`` parts; no chain begins with a part that reuses the A before it."""
     begun: list[tuple[Work, bool]] = []
     for number, (work, keeps) in enumerate(parts):
         together = next((n for n, (_, more) in enumerate(parts[number + 1 :], 1) if not more), len(parts) - number)
