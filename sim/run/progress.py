@@ -85,7 +85,7 @@ def _bar(what: str) -> Iterator[Progress]:
 
 
 PARTS = {
-    "core": "the timing core, under a minute on two cores",
+    "core": "the timing core, one to two minutes on two cores",
     "lower": "the lowering of products with zeros",
     "functional": "the executor",
     "trace": "timelines",
