@@ -90,7 +90,7 @@ def read(now, m, transaction, beats, address):
 
 @njit
 def takes_ahead(m, size):
-    """True when a read of so many bytes will be taken when it comes, with no other request on its way."""
+    """True if a read of ``size`` bytes is taken in the cycle of its arrival, given no other request in flight."""
     if m.p.memory_model == SHARED:
         return False
     return m.p.memory_model != DRAM or dram.takes_ahead(m, size)
@@ -98,7 +98,7 @@ def takes_ahead(m, size):
 
 @njit
 def read_ahead(at, m, transaction, beats, address):
-    """A read comes in a later cycle, behind all others; that it is under way is counted by the caller."""
+    """Give the memory a read that arrives in cycle ``at``, after all others; the caller counts it as in flight."""
     if m.p.memory_model == DRAM:
         dram.read_ahead(at, m, transaction, beats, address)
     else:
