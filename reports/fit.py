@@ -17,7 +17,7 @@ from matplotlib.ticker import EngFormatter, Locator, MaxNLocator, NullFormatter,
 LETTER_INCHES = 0.0078
 """Mean width of a letter per point of its size (DejaVu Sans), for labels that must fit before they are drawn."""
 
-LEAST_TICKS = 3
+MIN_TICKS = 3
 """A logarithmic axis with fewer ticks cannot be read."""
 
 POINT_GAP = 6.0
@@ -48,7 +48,7 @@ class LogTicks(Locator):
         for digits in ((1,), (1, 2, 5), range(1, 10)):
             ticks = [digit * 10.0**decade for decade in decades for digit in digits]
             ticks = [tick for tick in ticks if vmin <= tick <= vmax]
-            if len(ticks) >= LEAST_TICKS:
+            if len(ticks) >= MIN_TICKS:
                 return ticks
         return [float(tick) for tick in MaxNLocator(5).tick_values(vmin, vmax) if vmin <= tick <= vmax]
 

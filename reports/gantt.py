@@ -23,7 +23,7 @@ COMMAND_COLORS = {
     "compute": "#0072B2",
     "mvout": "#009E73",
 }
-MOST_ARROWS = 60
+MAX_ARROWS = 60
 """More arrows than this make a picture unreadable; the first ones of the window are drawn."""
 
 
@@ -82,7 +82,7 @@ def _inside(slices: list[dict[str, Any]], low: int, high: int) -> list[dict[str,
 def _arrows(axes: Axes, traced: Mapping[str, Any], heights: Mapping[int, float], low: int, high: int) -> None:
     starts = {event["id"]: event for event in traced["traceEvents"] if event["ph"] == "s"}
     ends = [event for event in traced["traceEvents"] if event["ph"] == "f" and low <= event["ts"] < high]
-    for end in sorted(ends, key=lambda event: event["ts"])[:MOST_ARROWS]:
+    for end in sorted(ends, key=lambda event: event["ts"])[:MAX_ARROWS]:
         start = starts[end["id"]]
         if start["ts"] < low or start["tid"] not in heights or end["tid"] not in heights:
             continue

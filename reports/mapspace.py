@@ -13,7 +13,7 @@ from sim.base.errors import InputError
 from sim.base.reading import read_json
 
 NEEDED = ("shape", "samples", "histogram", "percentiles", "share_below_3x", "library_relative_edp")
-MOST_SHOWN = 6
+MAX_SHOWN = 6
 """Samples drawn one below the other."""
 
 
@@ -23,8 +23,8 @@ def read(path: Path) -> list[dict[str, Any]]:
     whole = isinstance(found, list) and found and all(isinstance(one, dict) for one in found)
     if not whole or any(name not in one for one in found for name in NEEDED):
         raise InputError(f"{path}: is no file of `carat map --sample N -o FILE.json`")
-    if len(found) > MOST_SHOWN:
-        raise InputError(f"{path}: {len(found)} samples; {MOST_SHOWN} fit one picture")
+    if len(found) > MAX_SHOWN:
+        raise InputError(f"{path}: {len(found)} samples; {MAX_SHOWN} fit one picture")
     return list(found)
 
 

@@ -13,7 +13,7 @@ from reports.pareto import front, plain
 RESULTS = ("cycles", "energy_pj", "area_mm2")
 OTHERS = "#888888"
 """Colour of points that are on no front."""
-MOST_LABELS = 8
+MAX_LABELS = 8
 """Values of a knob that are labelled; of more, as many evenly chosen ones."""
 
 
@@ -69,7 +69,7 @@ def _ordered(values: pd.Series) -> Scale:
     known += ["-"] if numeric and values.isna().any() else []
     place = {value: index / max(1, len(known) - 1) for index, value in enumerate(known)}
     shown = values.astype(object).where(values.notna(), "-") if numeric else values.astype(str)
-    every = max(1, -(-len(known) // MOST_LABELS))
+    every = max(1, -(-len(known) // MAX_LABELS))
     labels = [(place[value], knobs.number(value)) for value in known]
     return [place[value] for value in shown], [*labels[:-1:every], labels[-1]] if len(labels) > 1 else labels
 

@@ -15,7 +15,7 @@ from reports import fit, knobs, style
 from sim.base.errors import InputError, did_you_mean
 from sim.run.columns import COLUMNS
 
-MOST_LINES = 14
+MAX_LINES = 14
 """More lines cannot be told apart."""
 LOG_RATIO = 8.0
 """An axis is logarithmic when its largest value is this many times its smallest."""
@@ -27,7 +27,7 @@ def sensitivity(axes: Axes, sweep: pd.DataFrame, x: str = "", y: str = "cycles")
     """Draw ``y`` against the setting ``x`` on ``axes``, a line per combination of all else that the sweep varied.
 
     Without ``x`` the only setting with several numbers is drawn. Raises InputError: no such setting or several, a
-    column without numbers, more than `MOST_LINES` lines.
+    column without numbers, more than `MAX_LINES` lines.
     """
     points = knobs.finished(sweep, (y,))
     setting = x or _only_setting(points)
@@ -38,9 +38,9 @@ def sensitivity(axes: Axes, sweep: pd.DataFrame, x: str = "", y: str = "cycles")
                 f"plot sensitivity: column {name!r} holds no numbers{did_you_mean(name, _settings(points))}"
             )
     lines = list(_lines(points, setting))
-    if len(lines) > MOST_LINES:
+    if len(lines) > MAX_LINES:
         raise InputError(
-            f"plot sensitivity: {len(lines)} combinations of the other settings; {MOST_LINES} lines can be told apart: "
+            f"plot sensitivity: {len(lines)} combinations of the other settings; {MAX_LINES} lines can be told apart: "
             f"sweep fewer values, or one workload"
         )
     for number, (name, line) in enumerate(lines):

@@ -12,7 +12,7 @@ from reports import fit, knobs, style
 from sim.base.errors import InputError
 
 SHOWN = 14
-LEAST_CHANGE = 0.0005
+MIN_CHANGE = 0.0005
 """Knobs that move less than this share in both directions are counted, not drawn."""
 LINEAR_CHANGE = 0.01
 UNLIKE = 20
@@ -41,7 +41,7 @@ def tornado(axes: Axes, effects: pd.DataFrame, metric: str = "cycles") -> Axes:
     effects = effects.assign(**{column: changes})
     done = effects.loc[effects[column].notna()]
     reach = done[column].abs().groupby(done["knob"]).max().sort_values(ascending=False, kind="stable")
-    moving = reach.loc[reach >= LEAST_CHANGE]
+    moving = reach.loc[reach >= MIN_CHANGE]
     if moving.empty:
         raise InputError(f"no knob moved {metric}, nothing to draw")
     shown = [str(knob) for knob in moving.index[:SHOWN]]
@@ -73,7 +73,7 @@ def _bars(axes: Axes, place: int, steps: pd.DataFrame, column: str) -> None:
     for step in sorted(steps.to_dict("records"), key=lambda step: -abs(step[column])):
         change = float(step[column])
         axes.barh(place, change, 0.7, color=LESS if step["direction"] == "less" else MORE)
-        if abs(change) >= LEAST_CHANGE:
+        if abs(change) >= MIN_CHANGE:
             ends.setdefault(change > 0, []).append((change, knobs.number(step["to"])))
     for upwards, values in ends.items():
         text = ", ".join(label for _, label in values)

@@ -61,11 +61,11 @@ def takes(sizes: type[S]) -> Callable[[Callable[[S], Graph]], Callable[..., Grap
     return decorate
 
 
-MOST_SIZE = 1 << 32
+MAX_SIZE = 1 << 32
 """Largest value of a size; one tensor may have fewer elements than this."""
 
 
-def check_sizes(what: str, sizes: Mapping[str, object], dtype: str, most: float = MOST_SIZE) -> None:
+def check_sizes(what: str, sizes: Mapping[str, object], dtype: str, most: float = MAX_SIZE) -> None:
     """Raise InputError listing sizes that are not whole numbers from 1 to ``most``, and an unknown element type."""
     problems = [
         f"{what}: {name} is {value!r}, must be a whole number >= 1{nearest_whole(value)}"
@@ -87,7 +87,7 @@ def nearest_whole(value: object, least: int = 1) -> str:
     """Return " (nearest: N)" for a number that is not whole or too small; "" for any other value."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return ""
-    return f" (nearest: {min(max(least, round(value)), MOST_SIZE)})"
+    return f" (nearest: {min(max(least, round(value)), MAX_SIZE)})"
 
 
 def head_size(what: str, hidden: int, heads: int) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 
 from sim.base.errors import InputError
 from sim.graph import Graph
-from sim.graph.limits import MOST_OPERATORS as MOST_OPERATORS
+from sim.graph.limits import MAX_OPERATORS as MAX_OPERATORS
 from sim.graph.limits import TooManyOperators, is_limited, too_many
 from sim.graph.limits import unlimited as unlimited
 
@@ -102,7 +102,7 @@ def check_repeats(name: str, builder: Callable[..., Graph], sizes: Mapping[str, 
             counts[few] = len(builder(**(dict(sizes) | small)).ops)
         except InputError:  # a fixed number of layers, or a size that is refused elsewhere
             return
-    if _linear(counts, tuple(asked.values())) <= MOST_OPERATORS:
+    if _linear(counts, tuple(asked.values())) <= MAX_OPERATORS:
         return
     said = " x ".join(f"{size} {n:,}" for size, n in asked.items())
     raise TooManyOperators(f"{name}: {too_many(f'{said} makes', _legal(counts, asked))}")
@@ -124,8 +124,8 @@ def _legal(counts: Mapping[tuple[int, ...], int], asked: Mapping[str, int]) -> s
     for others in (dict(asked), dict.fromkeys(asked, 1)):
         for size in asked:
             one, two = (_linear(counts, tuple({**others, size: n}.values())) for n in (1, 2))
-            if one <= MOST_OPERATORS:
-                most = 1 + (MOST_OPERATORS - one) // (two - one) if two > one else asked[size]
+            if one <= MAX_OPERATORS:
+                most = 1 + (MAX_OPERATORS - one) // (two - one) if two > one else asked[size]
                 rest = [f"{other} = 1" for other in asked if other != size and others[other] != asked[other]]
                 return f"{size} = {min(most, asked[size])}" + (f" with {', '.join(rest)}" if rest else "")
     return "other sizes"

@@ -23,7 +23,7 @@ from sim.graph.windows import positions
 from workloads.encoder import check_sizes
 from workloads.networks.builder import Network
 
-MOST_SIZE = 1 << 23
+MAX_SIZE = 1 << 23
 CONVOLUTION = ("image height", "image width", "filter height", "filter width", "channels", "filters", "stride")
 PRODUCT = ("M", "N", "K")
 
@@ -78,9 +78,9 @@ def _sizes(cells: list[str]) -> tuple[list[str], list[int]]:
         what = f"{len(CONVOLUTION)} sizes of a convolution ({', '.join(CONVOLUTION)}) or 3 of a product (M, N, K)"
         return [f"{len(texts)} values after the name {cells[0]!r}; must be {what}"], []
     problems = [
-        f"{name} is {text!r}, must be a whole number from 1 to {MOST_SIZE}"
+        f"{name} is {text!r}, must be a whole number from 1 to {MAX_SIZE}"
         for name, text in zip(names, texts, strict=True)
-        if not (text.isascii() and text.isdigit() and len(text) < 9 and 1 <= int(text) <= MOST_SIZE)
+        if not (text.isascii() and text.isdigit() and len(text) < 9 and 1 <= int(text) <= MAX_SIZE)
     ]
     if problems:
         return problems, []

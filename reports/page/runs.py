@@ -19,7 +19,7 @@ from sim.base.version import code_version
 from sim.cost.area import COMPONENTS
 from sim.run.columns import CAUSES, COLUMNS, PRICED
 
-MOST_RUNS = 6
+MAX_RUNS = 6
 """Runs that have a colour of their own beside each other."""
 
 SHOWN_DIFFERENCES = 15
@@ -40,12 +40,12 @@ SECTIONS = (
 
 
 def runs_page(runs: Sequence[SavedRun]) -> str:
-    """Return the page of 1 to `MOST_RUNS` saved runs as HTML; differences count from the first.
+    """Return the page of 1 to `MAX_RUNS` saved runs as HTML; differences count from the first.
 
     Raises InputError for another number of runs, or where a run's table is damaged.
     """
-    if not 1 <= len(runs) <= MOST_RUNS:
-        raise InputError(f"report: {len(runs)} runs; 1 to {MOST_RUNS} can be shown side by side")
+    if not 1 <= len(runs) <= MAX_RUNS:
+        raise InputError(f"report: {len(runs)} runs; 1 to {MAX_RUNS} can be shown side by side")
     first, many = runs[0], len(runs) > 1
     tables = {run.name: run.ops for run in runs}
     workloads = list(dict.fromkeys(str(run.totals["workload"]) for run in runs))

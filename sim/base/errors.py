@@ -5,14 +5,14 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 
-MOST_NAMES = 16
+MAX_NAMES = 16
 """Number of known names that a message lists if none is similar: a large model has hundreds of weights."""
 
 
 SIMILAR = 0.65
 """Ratio of `difflib` from which a name is suggested: at 0.6 "heads" is similar to "phase"."""
 
-MOST_PROBLEMS = 6
+MAX_PROBLEMS = 6
 """Number of problems of one kind that a message lists."""
 
 
@@ -47,8 +47,8 @@ def demand(name: str, given: object, kinds: type | tuple[type, ...], example: st
 
 def some(problems: Sequence[str]) -> list[str]:
     """Return the first problems and the number of the others: a file of another model has hundreds of wrong tensors."""
-    rest = len(problems) - MOST_PROBLEMS
-    return list(problems) if rest <= 1 else [*problems[:MOST_PROBLEMS], f"... and {rest} more of this kind"]
+    rest = len(problems) - MAX_PROBLEMS
+    return list(problems) if rest <= 1 else [*problems[:MAX_PROBLEMS], f"... and {rest} more of this kind"]
 
 
 EACH = "*."
@@ -65,8 +65,8 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     close = closest(word, names)
     if close is None and word.startswith(EACH):  # *.FF9: a pattern of names such as L0.FF2
         close = closest(word, sorted({EACH + name.partition(".")[2] for name in names if "." in name}))
-    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
-    return f" (did you mean {close!r}?)" if close else f" (known: {', '.join(names[:MOST_NAMES])}{more})"
+    more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
+    return f" (did you mean {close!r}?)" if close else f" (known: {', '.join(names[:MAX_NAMES])}{more})"
 
 
 def closest(word: str, names: Sequence[str]) -> str | None:

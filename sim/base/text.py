@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pandas as pd
 
-MOST_CHARACTERS = 2000
+MAX_CHARACTERS = 2000
 """Longest line of a message in characters: some quote a whole cell of an input file."""
-MOST_NAME = 255
+MAX_NAME_BYTES = 255
 """Longest name of a tensor, an operator, a graph or a machine in bytes: the limit of file systems."""
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """First characters that make a spreadsheet read a cell of text as a formula (OWASP, CSV injection)."""
 
 
-def printable(text: str, most: int = MOST_CHARACTERS) -> str:
+def printable(text: str, most: int = MAX_CHARACTERS) -> str:
     """Return ``text`` with unprintable characters other than line breaks escaped, and long lines shortened.
 
     Terminal sequences, text-direction marks and lone surrogates become backslash sequences.
@@ -25,7 +25,7 @@ def printable(text: str, most: int = MOST_CHARACTERS) -> str:
 
 def one_line(text: str) -> str:
     """Return `printable` text in one line: line breaks are escaped, too."""
-    return _safe(text, MOST_CHARACTERS)
+    return _safe(text, MAX_CHARACTERS)
 
 
 def _safe(line: str, most: int) -> str:
@@ -40,8 +40,8 @@ def name_problem(name: object) -> str | None:
     """Return why ``name`` cannot name a tensor, operator, graph or machine; None if it can."""
     if not isinstance(name, str) or not name:
         return "must be text of at least one character"
-    if len(name.encode("utf-8", "surrogatepass")) > MOST_NAME:
-        return f"must be at most {MOST_NAME} bytes long; it has {len(name.encode('utf-8', 'surrogatepass')):,}"
+    if len(name.encode("utf-8", "surrogatepass")) > MAX_NAME_BYTES:
+        return f"must be at most {MAX_NAME_BYTES} bytes long; it has {len(name.encode('utf-8', 'surrogatepass')):,}"
     return None if name.isprintable() else "must consist of printable characters"
 
 

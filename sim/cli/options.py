@@ -268,7 +268,7 @@ def sizes(named: Mapping[str, int | str | None], given: Sequence[str] | None) ->
             continue
         digits = value.removeprefix("-")
         whole = digits.isascii() and digits.isdigit()
-        if len(value) > (most := MOST_DIGITS if whole else MOST_CHARACTERS):
+        if len(value) > (most := MAX_DIGITS if whole else MAX_CHARACTERS):
             problems.append(f"--size {name}: {len(value):,} characters; the rule is at most {most:,}")
         else:
             chosen[name] = int(value) if whole else value
@@ -277,9 +277,9 @@ def sizes(named: Mapping[str, int | str | None], given: Sequence[str] | None) ->
     return chosen
 
 
-MOST_DIGITS = 18
+MAX_DIGITS = 18
 """Digits of a size: a number of more fits no integer of 64 bits."""
-MOST_CHARACTERS = 1 << 14
+MAX_CHARACTERS = 1 << 14
 """Characters of one that is no number: cached tokens of 2,000 sequences, joined by +."""
 
 

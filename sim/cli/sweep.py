@@ -195,7 +195,7 @@ def parse_grid(given: list[str] | None) -> dict[str, list[Any]]:
     return grid
 
 
-MOST_VALUES = 1_000_000
+MAX_VALUES = 1_000_000
 """Values of one key, as points of a sweep (`sim.sweeps.points`): counted before they are listed."""
 
 
@@ -208,8 +208,8 @@ def _range(value: str) -> list[str]:
     if len({parts[2], parts[4], parts[6]}) > 1 or step < 1 or last < first:
         raise InputError(f"--grid {value}: must be FIRST:LAST:STEP of one unit, FIRST <= LAST, e.g. 64KiB:256KiB:64KiB")
     numbers = range(first, last + 1, step)
-    if len(numbers) > MOST_VALUES:
-        raise InputError(f"--grid {value}: {len(numbers):,} values; the limit is {MOST_VALUES:,}: give a larger step")
+    if len(numbers) > MAX_VALUES:
+        raise InputError(f"--grid {value}: {len(numbers):,} values; the limit is {MAX_VALUES:,}: give a larger step")
     return [f"{number}{parts[2]}" for number in numbers]
 
 

@@ -39,7 +39,7 @@ CONV_CONFIGS = (
 FIRST_PASS = (1, 2, 5)
 """Normalisation commands of the first pass over a row (NormCmd.scala: sum, mean, maximum)."""
 SOFTMAX_COMMANDS = (5, 6, 7)
-MOST_NAMED = 3
+MAX_NAMED = 3
 """Number of calls without a fence between them that a name lists."""
 DATAFLOW_BIT = 2
 """Bit of rs1 of a config_ex: 1 = weight stationary (gemmini.h)."""
@@ -68,7 +68,7 @@ class Recognised:
     def name(self) -> str:
         """Function and, if known, sizes, for messages."""
         if self.parts:
-            return ", ".join(part.name for part in self.parts[:MOST_NAMED]) + ", ..." * (len(self.parts) > MOST_NAMED)
+            return ", ".join(part.name for part in self.parts[:MAX_NAMED]) + ", ..." * (len(self.parts) > MAX_NAMED)
         if self.work is None:
             return self.function
         return self.work.title

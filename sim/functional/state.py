@@ -32,13 +32,13 @@ LayerNormRule = Literal["library", "hardware"]
 SETS = 4
 """Sets of resident weights: the current one, the next one, and room for preloads that have begun."""
 
-MOST_NOTED = 256
+MAX_NOTED = 256
 """Number of clashes stored by command; all are counted."""
 
-MOST_BLOCKS = 512
+MAX_BLOCKS = 512
 """Blocks of one mvin; its columns field has fewer bits than that."""
 
-MOST_SHARED = 256
+MAX_SHARED = 256
 """Entries of a codebook (sim.sparsity.edits.compress)."""
 
 ARRAY_BITS = {"int8": 20}
@@ -238,7 +238,7 @@ def build(
         marks=_records(records.ROW_MARK, (2, hw.sp_rows + hw.acc_rows)),
         operands=table(hw, types).view(np.recarray),
         unit=_records(records.UNIT, 1)[0],
-        decoder=Decoder(np.zeros((dim, columns + dim)), np.zeros(MOST_SHARED), _records(records.STRIP, 1)),
+        decoder=Decoder(np.zeros((dim, columns + dim)), np.zeros(MAX_SHARED), _records(records.STRIP, 1)),
         selector=Selection(
             index_bytes=np.zeros((hw.sp_rows, hw.sp_row_bytes), np.uint8),
             start_of=np.full(hw.sp_rows + 1, -1, np.int64),
@@ -251,9 +251,9 @@ def build(
         sampler=_sampling(dim, hw.sparsity.resident_weights),
         tally=_records(records.TALLY, 1)[0],
         counts=_records(COUNTS, 1)[0],
-        clashes=np.zeros(MOST_NOTED, np.int64),
+        clashes=np.zeros(MAX_NOTED, np.int64),
         bits=np.zeros(1, np.uint32),
-        pieces=np.zeros(MOST_BLOCKS, np.int64),
+        pieces=np.zeros(MAX_BLOCKS, np.int64),
         line=np.zeros(columns),
     )
 

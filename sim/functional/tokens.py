@@ -34,7 +34,7 @@ MASKED = -10_000.0
 
 TABLES = ("word", "position", "token_type")
 
-MOST_DIGITS = 18
+MAX_DIGITS = 18
 """Of a whole number in a text: Python reads no more than 4,300, and no id has as many."""
 
 
@@ -45,7 +45,7 @@ def read_tokens(text: str, vocabulary: int, positions: int, seed: int = 0) -> li
     """
     if text.startswith(RANDOM):
         count = text.removeprefix(RANDOM)
-        if not count.isdecimal() or len(count) > MOST_DIGITS or not 1 <= int(count) <= positions:
+        if not count.isdecimal() or len(count) > MAX_DIGITS or not 1 <= int(count) <= positions:
             raise InputError(f"--tokens {text}: random:N takes 1 to {positions} tokens, e.g. random:{positions}")
         return [int(n) for n in np.random.default_rng(seed).integers(0, vocabulary, int(count))]
     with suppress(OSError):  # ids without end are longer than names of files may be
@@ -84,7 +84,7 @@ def _ids(text: str, where: str, vocabulary: int, positions: int) -> list[int]:
     problems = (
         [f"{where}: {', '.join(map(repr, wrong[:5]))}: token ids are whole numbers (or name a file)"] if wrong else []
     )
-    beyond = [word for word in words if word.isdecimal() and (len(word) > MOST_DIGITS or int(word) >= vocabulary)]
+    beyond = [word for word in words if word.isdecimal() and (len(word) > MAX_DIGITS or int(word) >= vocabulary)]
     if beyond:
         problems.append(
             f"{where}: id {beyond[0][:40]} is beyond the vocabulary of {vocabulary} (nearest: {vocabulary - 1})"

@@ -13,7 +13,7 @@ from sim.base.errors import InputError, did_you_mean
 
 Array = npt.NDArray[Any]
 
-MOST_NAMED = 8
+MAX_NAMED = 8
 """Number of decisions that are listed; all are counted."""
 
 
@@ -41,7 +41,7 @@ class Verdict:
         """Return e.g. ``positive (float: positive)``, or the number that agree."""
         if not self.out_of:
             return "nothing to decide"
-        if self.out_of > MOST_NAMED:
+        if self.out_of > MAX_NAMED:
             return f"{self.same} of {self.out_of} as in float"
         return f"{', '.join(self.decisions)} (float: {', '.join(self.float_decisions)})"
 
@@ -118,7 +118,7 @@ def named(labels: Sequence[str | None], known: Sequence[str]) -> list[str | None
     wrong = [label for label in labels if label is not None and label not in known and not _number(label, known)]
     if wrong:
         raise InputError(
-            f"label {wrong[0]!r} is none of {', '.join(known[:MOST_NAMED])}{did_you_mean(wrong[0], known)}, "
+            f"label {wrong[0]!r} is none of {', '.join(known[:MAX_NAMED])}{did_you_mean(wrong[0], known)}, "
             f"nor a number of 0 to {len(known) - 1}"
         )
     return [label if label is None or label in known else known[int(label)] for label in labels]

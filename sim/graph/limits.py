@@ -8,13 +8,13 @@ from contextvars import ContextVar
 
 from sim.base.errors import InputError
 
-MOST_OPERATORS = 1 << 15
+MAX_OPERATORS = 1 << 15
 """Operators of a workload: bert-large with 128 sequences has 9,456.
 
 This many are built, checked and planned in seconds.
 """
 
-_most: ContextVar[float] = ContextVar("_most", default=MOST_OPERATORS)
+_most: ContextVar[float] = ContextVar("_most", default=MAX_OPERATORS)
 
 
 class TooManyOperators(InputError):
@@ -40,11 +40,11 @@ def check_operators(count: int) -> None:
 def too_many(what: str, nearest: str) -> str:
     """Return the message for more operators than the limit."""
     return (
-        f"{what} more than {MOST_OPERATORS:,} operators, the limit; nearest legal: {nearest}, or --allow-large "
+        f"{what} more than {MAX_OPERATORS:,} operators, the limit; nearest legal: {nearest}, or --allow-large "
         "(allow_large=True)"
     )
 
 
 def is_limited() -> bool:
     """Return whether the limit applies: not inside `unlimited`."""
-    return _most.get() <= MOST_OPERATORS
+    return _most.get() <= MAX_OPERATORS

@@ -12,7 +12,7 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from sim.graph.graph import View
 
-MOST_RUNS = 20_000_000
+MAX_RUNS = 20_000_000
 """Runs of adjacent elements that are compared one by one (320 MB); windows of more are checked by strides alone."""
 
 
@@ -40,7 +40,7 @@ def overlap(views: Sequence[View]) -> bool:
     apart = all(a.end <= b.offset for a, b in pairwise(views)) and not any(map(_may_overlap_itself, views))
     if apart:
         return False
-    if sum(view.batch * view.rows for view in views) > MOST_RUNS:
+    if sum(view.batch * view.rows for view in views) > MAX_RUNS:
         return True
     runs = [_runs(view) for view in views]
     starts = np.concatenate([begin for begin, _ in runs])

@@ -10,7 +10,7 @@ from sim.base.errors import did_you_mean
 from sim.graph import kinds
 from sim.graph.dtypes import DTYPE_BYTES
 from sim.graph.kinds.kind import is_count
-from sim.graph.overlap import MOST_RUNS, meet, overlap, within
+from sim.graph.overlap import MAX_RUNS, meet, overlap, within
 
 if TYPE_CHECKING:
     from sim.graph.graph import Op, Tensor, View
@@ -162,9 +162,9 @@ def order_problems(ops: Sequence[Op], tensors: Mapping[str, Tensor]) -> list[str
             runs = sum(view.batch * view.rows for view in views)
             problems.append(
                 f"{name!r}: elements are written more than once"
-                if runs <= MOST_RUNS
+                if runs <= MAX_RUNS
                 else f"{name!r}: its {runs:,} rows are too many to check that none is written twice: at most "
-                f"{MOST_RUNS:,} (nearest: smaller sizes)"
+                f"{MAX_RUNS:,} (nearest: smaller sizes)"
             )
         elif tensor.kind != "state" and sum(view.elements for view in views) != tensor.elements:
             problems += _unwritten(tensor, views, ops)

@@ -25,7 +25,7 @@ _EXPECTED = {
     "tuple_type": "must be a list",
 }
 _ALIASES = {"capacity_bytes": "capacity"}
-MOST_MEANT = 3
+MAX_SUGGESTIONS = 3
 """Number of keys that the error of an unknown one suggests."""
 _MISSING = 'state it, or inherit it with base = "NAME"'
 _WITHOUT_VALUE = ("extra_forbidden", "missing", "value_error")
@@ -100,7 +100,7 @@ def _unknown(path: Sequence[str], table: type[BaseModel] | None) -> str:
     if meant is not None:
         return f"unknown key (did you mean {'.'.join([*above, meant])!r}?)"
     if inside := list(_inside(table, key)) if table else []:
-        return f"unknown key (did you mean {' or '.join(map(repr, inside[:MOST_MEANT]))}?)"
+        return f"unknown key (did you mean {' or '.join(map(repr, inside[:MAX_SUGGESTIONS]))}?)"
     return "unknown key" + (did_you_mean(key, known) if known else "")
 
 

@@ -86,7 +86,7 @@ def _legality(hw: Hardware, bad: Collection[str] = (), nearest: Mapping[str, obj
     return problems
 
 
-MOST_ROUNDS = 8
+MAX_ROUNDS = 8
 """Rounds of changes after which no legal machine is assumed nearby; at most three were needed."""
 
 
@@ -96,7 +96,7 @@ def _way_out(description: Mapping[str, Any]) -> dict[str, object]:
     Empty if that does not converge. Keys without a nearest value are taken from the default machine.
     """
     changed: dict[str, object] = {}
-    for _ in range(MOST_ROUNDS):
+    for _ in range(MAX_ROUNDS):
         tables = merge({}, description)
         for dotted, value in changed.items():
             _place(tables, dotted, value)

@@ -51,7 +51,7 @@ NEW_RTL = "gemmini-8c3f992"
 ARRAY_ALWAYS = frozenset({"matmul", "residual_add", "conv", "depthwise_conv"})
 NORMALIZER_OPERATORS = frozenset({"softmax", "layernorm", "gelu"})
 
-LEAST_MHZ, MOST_MHZ = 1e-3, 1e6
+MIN_MHZ, MAX_MHZ = 1e-3, 1e6
 """Clocks that are accepted: 1 kHz to 1 THz."""
 
 
@@ -130,7 +130,7 @@ class Hardware(Table, metaclass=_OnlyLoaded):
     description: str
     rtl: Literal["gemmini-25809f78", "gemmini-8c3f992"]
     clock_mhz: Annotated[
-        float, BeforeValidator(units.frequency_mhz), Field(ge=LEAST_MHZ, le=MOST_MHZ, allow_inf_nan=False)
+        float, BeforeValidator(units.frequency_mhz), Field(ge=MIN_MHZ, le=MAX_MHZ, allow_inf_nan=False)
     ]
     energy_table: str
     waived_rules: Annotated[tuple[str, ...], Field(strict=False)]

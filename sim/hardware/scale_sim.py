@@ -35,7 +35,7 @@ SPELLED = {
 }
 MOST = 1 << 20
 DATAFLOWS = {"os": "OS", "ws": "WS"}
-LEAST_BUS, MOST_BUS = 8, 64
+MIN_BUS, MAX_BUS = 8, 64
 """Largest beat in bytes: the base's requests."""
 
 
@@ -113,8 +113,8 @@ def _memory(found: dict[str, str], run: Mapping[str, str], problems: list[str]) 
         problems.append(f"Bandwidth is {text!r}, must be one number, or one for each of the three memories")
         return {}, []
     read, write = (rates[0], rates[0]) if len(rates) == 1 else (rates[0] + rates[1], rates[2])
-    bus = LEAST_BUS
-    while bus < min(max(read, write), MOST_BUS):
+    bus = MIN_BUS
+    while bus < min(max(read, write), MAX_BUS):
         bus *= 2
     memory = {"read_bytes_per_cycle": float(read), "write_bytes_per_cycle": float(write)}
     return {"memory": memory, "dma": {"bus_bytes": bus}}, []

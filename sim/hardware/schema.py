@@ -36,19 +36,19 @@ def _rate(value: object, info: ValidationInfo) -> object:
     return units.rate_bytes_per_cycle(value, _clock_mhz(info))
 
 
-MOST_BYTES = 2**40
+MAX_BYTES = 2**40
 """Largest memory: 1 TiB."""
-MOST_CYCLES = 10**9
+MAX_CYCLES = 10**9
 """Longest latency: a second at 1 GHz."""
-MOST_BYTES_PER_CYCLE = 10**6
+MAX_BYTES_PER_CYCLE = 10**6
 """Fastest memory: 1 PB/s at 1 GHz."""
 
-Bytes = Annotated[int, BeforeValidator(units.size_bytes), Field(ge=1, le=MOST_BYTES)]
-BytesOrZero = Annotated[int, BeforeValidator(units.size_bytes), Field(ge=0, le=MOST_BYTES)]
+Bytes = Annotated[int, BeforeValidator(units.size_bytes), Field(ge=1, le=MAX_BYTES)]
+BytesOrZero = Annotated[int, BeforeValidator(units.size_bytes), Field(ge=0, le=MAX_BYTES)]
 Capacity = Annotated[Bytes, Field(validation_alias=AliasChoices("capacity", "capacity_bytes"))]
-Rate = Annotated[float, BeforeValidator(_rate), Field(ge=0, le=MOST_BYTES_PER_CYCLE, allow_inf_nan=False)]
-Cycles = Annotated[int, BeforeValidator(_cycles), Field(ge=0, le=MOST_CYCLES)]
-PositiveCycles = Annotated[int, BeforeValidator(_cycles), Field(ge=1, le=MOST_CYCLES)]
+Rate = Annotated[float, BeforeValidator(_rate), Field(ge=0, le=MAX_BYTES_PER_CYCLE, allow_inf_nan=False)]
+Cycles = Annotated[int, BeforeValidator(_cycles), Field(ge=0, le=MAX_CYCLES)]
+PositiveCycles = Annotated[int, BeforeValidator(_cycles), Field(ge=1, le=MAX_CYCLES)]
 
 
 Side = Annotated[int, Field(ge=1, le=1024)]

@@ -31,7 +31,7 @@ ROW = np.dtype([(name, "i8") for name in ("i", "j", "k", "order", "inner", "rows
 LOOP_INNER = "kji"
 """Order of the hardware loop over the blocks of a tile: I innermost (LoopMatmul.scala)."""
 
-MOST_DRAWS = 200
+MAX_DRAWS = 200
 """Draws per requested mapping after which a space counts as empty."""
 
 Rows = npt.NDArray[np.void]
@@ -75,7 +75,7 @@ class Space:
             rows = rows[self.legal(rows)][:left]
             found.append(rows)
             left -= len(rows)
-            if left > 0 and drawn > MOST_DRAWS * count + 10_000 and left == count:
+            if left > 0 and drawn > MAX_DRAWS * count + 10_000 and left == count:
                 raise InputError(f"{self.hw.name}: no mapping fits into the memories")
         return np.concatenate(found)
 

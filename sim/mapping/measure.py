@@ -53,7 +53,7 @@ class Beginnings:
     stored: bool
 
 
-MOST_CYCLES = 1 << 50
+MAX_CYCLES = 1 << 50
 """Cycles beyond any simulation: no limit."""
 
 Ints = npt.NDArray[np.int64]
@@ -126,8 +126,8 @@ class Task:
     mapping: OpMapping
     hw: Hardware
     depth: Depth
-    limit_cycles: int = MOST_CYCLES
-    beginning_cycles: int = MOST_CYCLES
+    limit_cycles: int = MAX_CYCLES
+    beginning_cycles: int = MAX_CYCLES
     phase: int = 0
 
     def run(self) -> Answer:
@@ -149,7 +149,7 @@ def score(objective: str, cycles: float, energy_pj: float) -> float:
     return {"cycles": cycles, "energy": energy_pj, "edp": cycles * energy_pj}[objective]
 
 
-def measure(work: Tiled, hw: Hardware, limit_cycles: int = MOST_CYCLES, phase: int = 0) -> Measured:
+def measure(work: Tiled, hw: Hardware, limit_cycles: int = MAX_CYCLES, phase: int = 0) -> Measured:
     """Simulate a mapped item whole; its first loop has slot ``phase``.
 
     Raises InputError or Hang as lowering and core do, Overrun if it takes more than ``limit_cycles``.
@@ -171,7 +171,7 @@ def measure(work: Tiled, hw: Hardware, limit_cycles: int = MOST_CYCLES, phase: i
 
 
 def forecast(
-    work: Tiled, hw: Hardware, depth: Depth, limits: tuple[int, int] = (MOST_CYCLES,) * 2, phase: int = 0
+    work: Tiled, hw: Hardware, depth: Depth, limits: tuple[int, int] = (MAX_CYCLES,) * 2, phase: int = 0
 ) -> Forecast | Measured:
     """Extrapolate the cycles from the rate between two prefixes with equal ends, so that their drains cancel.
 

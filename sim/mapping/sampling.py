@@ -25,7 +25,7 @@ from sim.lower.work import Matmul
 from sim.mapping.kinds import kind_of, library
 from sim.mapping.maps import operators
 from sim.mapping.mapspace import Rows, Space
-from sim.mapping.measure import MOST_CYCLES, measure
+from sim.mapping.measure import MAX_CYCLES, measure
 from sim.timing import timer
 
 if TYPE_CHECKING:
@@ -245,7 +245,7 @@ class _Run:
             if not len(some):
                 return
             progress(int(self.timed.sum()), len(order), label)
-            limits = np.minimum(cut / least_pj[some] + 1, MOST_CYCLES).astype(np.int64)
+            limits = np.minimum(cut / least_pj[some] + 1, MAX_CYCLES).astype(np.int64)
             answers = self.ask(some, limits, pool, jobs)
             for at, limit, answer in zip(some.tolist(), limits.tolist(), answers, strict=True):
                 if answer is not None:

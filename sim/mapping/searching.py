@@ -27,7 +27,7 @@ from sim.mapping.bounds import Bound
 from sim.mapping.journal import Journal
 from sim.mapping.kinds import bound, kind_of, library
 from sim.mapping.kinds.kind import REACHES, MappedKind, Reach
-from sim.mapping.measure import MOST_CYCLES, Abandoned, Answer, Depth, Measured, Task, score
+from sim.mapping.measure import MAX_CYCLES, Abandoned, Answer, Depth, Measured, Task, score
 from sim.mapping.opmapping import OpMapping, Tiled, tiled
 from sim.mapping.workers import Shared, Workers
 
@@ -338,11 +338,11 @@ class _Search:
     def limit_cycles(self, mapping: OpMapping) -> int:
         """Return the largest number of cycles with which the mapping can be as good as the best one so far."""
         if not self.measured:
-            return MOST_CYCLES
+            return MAX_CYCLES
         best = self.measured[self.best()].score(self.objective)
-        if self.least_score(mapping, MOST_CYCLES) <= best:
-            return MOST_CYCLES
-        enough, too_many = self.bounds[mapping].cycles, MOST_CYCLES
+        if self.least_score(mapping, MAX_CYCLES) <= best:
+            return MAX_CYCLES
+        enough, too_many = self.bounds[mapping].cycles, MAX_CYCLES
         while too_many - enough > 1:
             middle = (enough + too_many) // 2
             enough, too_many = (middle, too_many) if self.least_score(mapping, middle) <= best else (enough, middle)
@@ -370,7 +370,7 @@ class _Search:
     def extrapolate(self, mappings: list[OpMapping], depth: Depth = "start") -> None:
         for mapping, answer in self.ask(mappings, depth):
             # A prefix that takes too long excludes the mapping from the search, but proves nothing.
-            self.forecast[mapping] = MOST_CYCLES if isinstance(answer, Abandoned) else answer.cycles
+            self.forecast[mapping] = MAX_CYCLES if isinstance(answer, Abandoned) else answer.cycles
             if isinstance(answer, Measured):
                 self.measured[mapping] = answer
 
@@ -381,7 +381,7 @@ class _Search:
         for mapping in mappings:
             self.bounds.setdefault(mapping, bound(self.work, mapping, self.hw))
         # The first tiles of a bad mapping can take longer than all others together: such simulations are stopped, too.
-        most = max(FIRST_TILES_CYCLES, self.effort_cycles // FIRST_TILES_PART) if depth == "start" else MOST_CYCLES
+        most = max(FIRST_TILES_CYCLES, self.effort_cycles // FIRST_TILES_PART) if depth == "start" else MAX_CYCLES
         limits = [self.limit_cycles(mapping) for mapping in mappings]
         batch = {**self.request, "depth": depth, "mappings": [asdict(m) for m in mappings]}
         batch |= {"limits": limits, "most": most}

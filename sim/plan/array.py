@@ -32,7 +32,7 @@ ON_MOVE_OUT = {"softmax": "softmax", "gelu": "igelu", "layernorm": "layernorm"}
 
 BERT_SCALES = {"softmax": SOFTMAX_BERT_SCALE, "igelu": GELU_BERT_SCALE}
 
-MOST_OF_A_CALL = 1 << 24
+MAX_ELEMENTS_PER_CALL = 1 << 24
 """Elements of one call that passes over rows (4,096 rows of 4,096).
 
 Rows that the accumulator cannot hold take a command for every five elements: one program for all heads of 4,096 tokens
@@ -304,8 +304,8 @@ def norm(op: Op, at: Planning) -> list[Step] | Fallback:
 
 
 def in_calls(item: Norm, hw: Hardware) -> list[Norm]:
-    """Return a pass over rows as calls of the library, each over at most `MOST_OF_A_CALL` elements."""
-    return cut(item, -(-item.rows * item.cols // MOST_OF_A_CALL), hw, rows=True)
+    """Return a pass over rows as calls of the library, each over at most `MAX_ELEMENTS_PER_CALL` elements."""
+    return cut(item, -(-item.rows * item.cols // MAX_ELEMENTS_PER_CALL), hw, rows=True)
 
 
 def residual_add(op: Op, at: Planning) -> list[Step] | Fallback:

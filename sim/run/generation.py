@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from sim.run.result import Result
 
 
-MOST_TOKENS = 100_000
+MAX_TOKENS = 100_000
 
 OBJECTS_OF_A_STEP = 100_000
 """Objects after which the cycle collector looks for rings while a step is made; a large model's step has as many."""
@@ -164,8 +164,8 @@ def generation(
     sizes = {"seq": 128, **dict(request.sizes)}
     sizes.pop("phase", None)
     problems = [
-        f"tokens is {tokens!r}, must be a whole number from 1 to {MOST_TOKENS}"
-        for bad in [isinstance(tokens, bool) or not isinstance(tokens, int) or not 1 <= tokens <= MOST_TOKENS]
+        f"tokens is {tokens!r}, must be a whole number from 1 to {MAX_TOKENS}"
+        for bad in [isinstance(tokens, bool) or not isinstance(tokens, int) or not 1 <= tokens <= MAX_TOKENS]
         if bad
     ]
     if not isinstance(request.graph, str):

@@ -11,7 +11,7 @@ from workloads.limits import smaller
 
 LARGE_ELEMENTS = 1 << 32
 """Elements of one tensor: attention of 12 heads over 16,384 tokens has 3.2 G scores and is simulated in minutes."""
-MOST_ELEMENTS = 1 << 33
+MAX_ELEMENTS = 1 << 33
 """Elements of one tensor even with allow_large.
 
 In the widest type it still fits into a region of `sim.timing.items`.
@@ -36,7 +36,7 @@ def check_sizes(
 
 def _elements(graph: Graph, allow_large: bool, times: float = 1.0) -> str:
     """Return the problem of the largest tensor, "" if none; even with allow_large it must fit the address regions."""
-    most = MOST_ELEMENTS if allow_large else LARGE_ELEMENTS
+    most = MAX_ELEMENTS if allow_large else LARGE_ELEMENTS
     largest = max(graph.tensors.values(), key=lambda tensor: tensor.elements)
     if largest.elements * times <= most:
         return ""

@@ -14,7 +14,7 @@ from typing import Any
 from sim.base.errors import InputError
 from sim.graph.limits import TooManyOperators
 
-MOST_FOLLOWED = 8
+MAX_FOLLOWED = 8
 """Refusals in a row; of a network's rules no more than three were seen."""
 
 HINT = re.compile(r"nearest(?: legal)?: (?P<said>[^()]*?)(?=\)|, or --allow-large|; or |$)")
@@ -32,7 +32,7 @@ def legal_at_once(
     """
     tried: dict[str, Any] = dict(sizes)
     error = refused
-    for _ in range(MOST_FOLLOWED):
+    for _ in range(MAX_FOLLOWED):
         changed = {size: value for problem in error.problems for size, value in _named(problem, tried).items()}
         if all(tried.get(size) == value for size, value in changed.items()):
             return refused

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sim.hardware import Hardware
     from sim.side_units.ranking import SideWork
 
-MOST_SHARE = 0.5
+MAX_SHARE = 0.5
 """The unit's largest share of the port, by a fair arbiter between two requesters."""
 
 
@@ -52,7 +52,7 @@ class Ahead:
 
     def halved(self, hw: Hardware) -> Hardware | None:
         """Return the machine with the least bandwidth that the unit leaves, None if the unit has no traffic."""
-        left = {f"{way}_bytes_per_cycle": (1 - MOST_SHARE) * port_bytes(hw, way) for way in self.rates()}
+        left = {f"{way}_bytes_per_cycle": (1 - MAX_SHARE) * port_bytes(hw, way) for way in self.rates()}
         return hw.model_copy(update={"memory": hw.memory.model_copy(update=left)}) if left else None
 
     def overlap(self, alone_cycles: int, halved_cycles: int, counters: Mapping[str, Any], hw: Hardware) -> int:
@@ -60,9 +60,9 @@ class Ahead:
 
         ``halved_cycles``: of the item on the `halved` machine. ``counters``: of the item, for the bytes that it moves.
         """
-        shares = [min(rate / port_bytes(hw, way), MOST_SHARE) for way, rate in self.rates().items()]
+        shares = [min(rate / port_bytes(hw, way), MAX_SHARE) for way, rate in self.rates().items()]
         stretches = [1 / (1 - share) - 1 for share in shares]
-        whole = 1 / (1 - MOST_SHARE) - 1
+        whole = 1 / (1 - MAX_SHARE) - 1
         on_the_way = max(0, halved_cycles - alone_cycles) * max(stretches, default=0.0) / whole
         longer = ceil(min(on_the_way, alone_cycles * sum(stretches)))
         if alone_cycles + longer > self.cycles:  # the unit finishes before the item

@@ -37,7 +37,7 @@ PATTERNS = {
 DENSE = "dense"
 """The line for no rule."""
 
-MOST_DIGITS = 19
+MAX_DIGITS = 19
 """Digits of a number in a line."""
 
 TILE = re.compile(r"tile=(\d+)")
@@ -101,7 +101,7 @@ def _attention(line: str, seed: int) -> Rules:
     texts = [word.strip() for word in given.split(",")] if colon else []
     table: dict[str, Any] = {"pattern": name} | ({"scheme": scheme} if slash else {})
     if texts and (tile := TILE.fullmatch(texts[-1])):
-        table["tile"] = int(tile[1][:MOST_DIGITS])
+        table["tile"] = int(tile[1][:MAX_DIGITS])
         texts.pop()
     known = (*attention.DYNAMIC, *attention.PATTERNS)
     sizes = {"topk": ("k",), "threshold": ("density",), **attention.PATTERNS}.get(name, ())
@@ -129,7 +129,7 @@ def _attention(line: str, seed: int) -> Rules:
 
 def _whole(text: str) -> bool:
     """Whether a text is a whole number of a length that Python reads."""
-    return re.fullmatch(r"[+-]?\d+", text) is not None and len(text) < MOST_DIGITS
+    return re.fullmatch(r"[+-]?\d+", text) is not None and len(text) < MAX_DIGITS
 
 
 def _raise(text: str, problems: list[str]) -> None:

@@ -40,7 +40,7 @@ OBJECTIVES = {"cycles": "cycles", "energy": "energy_pj", "edp": "edp_js", "time"
 Sampler = Literal["tpe", "nsga2"]
 POPULATION = 16
 """Points of a generation of NSGA-II; the tree-structured Parzen estimator proposes one at a time."""
-MOST_ASKED = 20
+MAX_POINTS_NAMED = 20
 """Largest number of points requested per simulated point: those that a limit refuses cost nothing."""
 
 Row = dict[str, Any]
@@ -306,7 +306,7 @@ def _search(
 ) -> list[Request]:  # fmt: skip
     """Return the distinct points that optuna's sampler proposes.
 
-    A point that a limit refuses beforehand is no trial: another one is requested, `MOST_ASKED` times at most.
+    A point that a limit refuses beforehand is no trial: another one is requested, `MAX_POINTS_NAMED` times at most.
     """
     try:
         import optuna  # an extra
@@ -321,7 +321,7 @@ def _search(
     answers = [objectives()[name] for name in wanted]
     asked: dict[Key, Request] = {}
     simulated = 0
-    for _ in range(MOST_ASKED * how.trials):
+    for _ in range(MAX_POINTS_NAMED * how.trials):
         if simulated >= how.trials:
             break
         some = []

@@ -23,7 +23,7 @@ from sim.run.request import Case, Request, Size
 Workloads = Graph | str | Path | Sequence[Graph | str | Path]
 """Types of workloads of a sweep."""
 
-MOST_POINTS = 1_000_000
+MAX_POINTS = 1_000_000
 """Largest number of combinations of a grid: each is a row in memory, and takes at least a tenth of a second."""
 
 
@@ -101,8 +101,8 @@ def points(
     Raises InputError for an empty or ill-formed one.
     """
     choices = axes(grid)
-    if (count := prod(map(len, choices))) > MOST_POINTS:
-        raise InputError(f"grid: {count:,} combinations; the limit is {MOST_POINTS:,}: give fewer values")
+    if (count := prod(map(len, choices))) > MAX_POINTS:
+        raise InputError(f"grid: {count:,} combinations; the limit is {MAX_POINTS:,}: give fewer values")
     settings = [tuple(itertools.chain(*choice)) for choice in itertools.product(*choices)]
     lists = (
         _names("hardware", hardware, Hardware, "write machine.model_dump_json() to NAME.json and give that path"),

@@ -29,7 +29,7 @@ from sim.timing.timing import Clock
 if TYPE_CHECKING:
     from sim.hardware import Hardware
 
-MOST_CORES = 16
+MAX_CORES = 16
 """Largest number of cores: two were measured, more follow the same rule, limited by the L2's request words."""
 
 NOTHING = np.zeros(0, COMMAND)
@@ -127,8 +127,8 @@ def run(
     Raises Hang and InputError as `timer.run`.
     """
     timer.prepare()
-    if not 1 <= len(cores) <= MOST_CORES:
-        raise InputError(f"{len(cores)} cores: a run has 1 to {MOST_CORES}")
+    if not 1 <= len(cores) <= MAX_CORES:
+        raise InputError(f"{len(cores)} cores: a run has 1 to {MAX_CORES}")
     busy = [core for core in cores if core.program is not None]
     if not busy:
         raise InputError("no core has a program; a run needs at least one")

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from sim.timing.disk import Timings
     from sim.timing.timing import Timing
 
-MOST_TIMINGS = 4096
+MAX_TIMINGS = 4096
 """Largest number of timings of a memo: a long sweep uses many machines, and a timing takes some 10 KiB."""
 
 Key = tuple[str, Work, int, str]
 
 
 class Memo:
-    """Timings by content, the latest `MOST_TIMINGS` of them; may be shared by any number of runs of one thread.
+    """Timings by content, the latest `MAX_TIMINGS` of them; may be shared by any number of runs of one thread.
 
     ``disk``: store of further timings, None = none.
     """
@@ -67,5 +67,5 @@ class Memo:
     def _keep(self, key: Key, found: Timing | Future[Timing]) -> None:
         self._timings.pop(key, None)  # a key that is requested again becomes the newest
         self._timings[key] = found
-        while len(self._timings) > MOST_TIMINGS:
+        while len(self._timings) > MAX_TIMINGS:
             del self._timings[next(iter(self._timings))]

@@ -17,12 +17,12 @@ from sim.isa.layouts import CONV_2_SECOND, CONV_3_FIRST, EX_FIRST, LOOP_SECOND, 
 if TYPE_CHECKING:
     from sim.hardware import Hardware
 
-MOST_PROBLEMS = 20
+MAX_PROBLEMS = 20
 
 LOOP_SLOTS = 2
 """Loops that an unroller holds: a loop without bounds takes those of the second loop before it."""
 
-MOST_BLOCKS = 1 << 24
+MAX_BLOCKS = 1 << 24
 """Blocks that one loop may compute or move: the core takes minutes for as many. A loop's operands lie in half of each
 local memory, so that loops of programs that work are far shorter; recorded ones may have any number of 16 bits."""
 
@@ -49,13 +49,13 @@ def check(program: Program, hw: Hardware) -> None:
     """Raise InputError, with all problems, if the program has a command that this machine cannot end.
 
     Refused are loops without bounds, with a bound of 0 (their counters would never meet it) or of more than
-    `MOST_BLOCKS`, a padding as large as the last block, the output-stationary dataflow on a 2x2 array, and
+    `MAX_BLOCKS`, a padding as large as the last block, the output-stationary dataflow on a 2x2 array, and
     configurations of missing normalisation units (StoreController.scala takes such a command for an mvout).
     """
     found = [*_loops(program, hw), *_convolutions(program, hw), *_configurations(program, hw)]
     if found:
-        more = len(found) - MOST_PROBLEMS
-        text = [f"program: command {at}: {problem}" for at, problem in sorted(found)[:MOST_PROBLEMS]]
+        more = len(found) - MAX_PROBLEMS
+        text = [f"program: command {at}: {problem}" for at, problem in sorted(found)[:MAX_PROBLEMS]]
         raise InputError([*text, f"program: and {more} more"] if more > 0 else text)
 
 
@@ -81,8 +81,8 @@ def _bounds(program: Program, bounds: npt.NDArray[np.bool_], hw: Hardware) -> It
             demand = f"leaves nothing of the last block of {hw.dim}; nearest legal value: {hw.dim - 1}"
             yield at, f"LOOP_WS_CONFIG_BOUNDS: padding of {name} = {padding[at]} {demand}"
     i, j, k = (fields.loop_dimension(program["rs2"], n).astype(np.int64) for n in range(3))
-    for at in _where(bounds & (i * j * np.maximum(k, 1) > MOST_BLOCKS)):
-        yield at, f"LOOP_WS_CONFIG_BOUNDS: I x J x K = {i[at]} x {j[at]} x {k[at]} blocks; at most {MOST_BLOCKS:,}"
+    for at in _where(bounds & (i * j * np.maximum(k, 1) > MAX_BLOCKS)):
+        yield at, f"LOOP_WS_CONFIG_BOUNDS: I x J x K = {i[at]} x {j[at]} x {k[at]} blocks; at most {MAX_BLOCKS:,}"
 
 
 def _suspicious(bounds: Program, hw: Hardware) -> bool:
@@ -92,7 +92,7 @@ def _suspicious(bounds: Program, hw: Hardware) -> bool:
     i, j, k = (fields.loop_dimension(bounds["rs2"], n) for n in range(3))
     least = min(int(n.min()) for n in (i, j, k))
     padding = max(int(fields.loop_dimension(bounds["rs1"], n).max()) for n in range(3))
-    return least == 0 or padding >= hw.dim or int((i * j * k).max()) > MOST_BLOCKS
+    return least == 0 or padding >= hw.dim or int((i * j * k).max()) > MAX_BLOCKS
 
 
 def _adds(program: Program, at: int) -> bool:
@@ -122,9 +122,9 @@ def _convolutions(program: Program, hw: Hardware) -> Iterator[tuple[int, str]]:
         for operand, field, name in CONV_SIZES.get(int(funct[at]), ()):
             latest[name] = int(get(program[operand][at], field))
         blocks = prod(-(-n // hw.dim) if name in IN_BLOCKS else n for name, n in latest.items())
-        if funct[at] == codes.LOOP_CONV_WS and blocks > MOST_BLOCKS:
+        if funct[at] == codes.LOOP_CONV_WS and blocks > MAX_BLOCKS:
             listed = ", ".join(f"{name} {n:,}" for name, n in latest.items())
-            yield at, f"LOOP_CONV_WS: {blocks:,} blocks of {listed}; at most {MOST_BLOCKS:,}"
+            yield at, f"LOOP_CONV_WS: {blocks:,} blocks of {listed}; at most {MAX_BLOCKS:,}"
     for code, sizes in CONV_SIZES.items():
         for operand, field, name in sizes:
             for at in _where((funct == code) & (get(program[operand], field) == 0)):

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.float64]
 T = TypeVar("T")
 
-MOST_COMMANDS = 1_000_000
+MAX_COMMANDS = 1_000_000
 """Largest number of commands of a recorded program (200 MB of timeline); larger ones are left out and reported."""
 
 BINS = 400
@@ -49,7 +49,7 @@ OTHER = "request padding"
 
 @dataclass(frozen=True)
 class Recording:
-    """One program run with its timeline. ``commands``: None if it has more than `MOST_COMMANDS`."""
+    """One program run with its timeline. ``commands``: None if it has more than `MAX_COMMANDS`."""
 
     work: Work
     timed: Timing
@@ -136,7 +136,7 @@ def invocations(result: Result, digest: Callable[[Recording], T]) -> Iterator[Pl
         if not step.works:
             continue
         commands = sum(row["counters"].get(name, 0) for name in ("COMMANDS_LD", "COMMANDS_ST", "COMMANDS_EX"))
-        small = commands <= MOST_COMMANDS * len(step.works)
+        small = commands <= MAX_COMMANDS * len(step.works)
         cycle = row["start_cycle"] + session.begin(step.name, step.machine)
         for number, item in enumerate(step.equivalent):
             around = session.call(item)

@@ -21,7 +21,7 @@ def test_what_cannot_be_printed_is_escaped(bad: str) -> None:
 
 
 def test_long_cells_are_not_repeated() -> None:
-    assert len(text.printable("x" * 100_000)) < text.MOST_CHARACTERS + 40
+    assert len(text.printable("x" * 100_000)) < text.MAX_CHARACTERS + 40
 
 
 @pytest.mark.parametrize("name", ["1", "NA", "null", "True", "L0.FF1 [a]", "Größe", "层"])

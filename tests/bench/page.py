@@ -109,7 +109,7 @@ def patterns() -> str:
     for line, preset in counters.SPARSE.items():
         found = sparse.beside_dense(line)
         numbers = [f"{found[name]:.2f}" for name in ("dense_cpu_s", "cpu_s", "times_dense")]
-        rows.append([f"`{line}`", preset, *numbers, f"{sparse.MOST_TIMES_DENSE:.0f}"])
+        rows.append([f"`{line}`", preset, *numbers, f"{sparse.MAX_RATIO_TO_DENSE:.0f}"])
     return table(["sparsity", "machine", "dense, CPU s", "CPU s", "times dense", "bar"], rows)
 
 

@@ -14,7 +14,7 @@ import sim
 import workloads
 from sim import hardware
 
-MOST_TIMES_DENSE = 4.0
+MAX_RATIO_TO_DENSE = 4.0
 """Bar of the issue "fast everywhere": no pattern takes more than this many times the dense run."""
 
 

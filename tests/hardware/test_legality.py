@@ -150,8 +150,8 @@ def test_two_blocks_more_in_the_scratchpad_are_enough() -> None:
 
 
 def test_the_rules_of_the_core_are_the_sizes_of_its_record() -> None:
-    assert (core.MOST_REQUESTS, core.MOST_BANKS, core.MOST_QUEUED) == (XACTS, BANKS, RING)
-    assert core.MOST_ENTRIES < SLOTS <= 2 * core.MOST_ENTRIES
+    assert (core.MAX_REQUESTS, core.MAX_BANKS, core.MAX_QUEUED) == (XACTS, BANKS, RING)
+    assert core.MAX_ENTRIES < SLOTS <= 2 * core.MAX_ENTRIES
 
 
 BAD: tuple[object, ...] = (

@@ -33,7 +33,7 @@ MATMUL = Matmul(160, 320, 64, A, B, C, tile=(1, 4, 2))
 def short_stretches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(periodic, "EXECUTE_ROWS", 64)
     monkeypatch.setattr(periodic, "LOOP_PARTS", 1 << 16)
-    monkeypatch.setattr(periodic, "FEWEST_COMMANDS", 1)
+    monkeypatch.setattr(periodic, "MIN_COMMANDS", 1)
     monkeypatch.setattr(periodic, "WORTH_CYCLES", 0)
 
 

@@ -168,7 +168,7 @@ def test_command_line_writes_a_trace(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 
 def test_programs_too_long_to_record_are_named(fast: sim.Result, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sim.trace.profile.MOST_COMMANDS", 40)
+    monkeypatch.setattr("sim.trace.profile.MAX_COMMANDS", 40)
     record = saved.record_of(fast, Path("x"))
     assert record["profile"]["left_out"]
 

@@ -16,7 +16,7 @@ from sim.hardware import Hardware
 from sim.lower import Matmul, Norm, ResidualAdd
 from sim.lower.encoder import operators
 from sim.lower.work import Operand
-from sim.plan.array import MOST_OF_A_CALL
+from sim.plan.array import MAX_ELEMENTS_PER_CALL
 from sim.plan.planner import Step, plan
 from sim.sparsity.spec import parse
 
@@ -152,7 +152,7 @@ def test_a_pass_over_many_wide_rows_is_several_calls_over_the_same_rows(ibert: H
     seq, heads = 32768, 4
     [softmax] = [step for step in plan(layer(seq=seq, heads=heads), ibert) if step.kind == "softmax"]
     works = [work for work in softmax.works if isinstance(work, Norm)]
-    assert len(works) == len(softmax.works) == heads * seq * seq // MOST_OF_A_CALL
+    assert len(works) == len(softmax.works) == heads * seq * seq // MAX_ELEMENTS_PER_CALL
     assert len(set(softmax.equivalent)) == 1
     for before, after in pairwise(works):
         assert after.x.address - before.x.address == before.rows * seq

@@ -14,7 +14,7 @@ from sim.cli import main
 from sim.cli.sweep import parse_grid
 from sim.run.remarks import of_machine, of_unused_keys
 from sim.run.request import Request, resolve
-from workloads.limits import MOST_OPERATORS
+from workloads.limits import MAX_OPERATORS
 
 TINY = {"seq": 16, "hidden": 32, "heads": 2, "ffn": 32}
 FAST = {"memory.read_bytes_per_cycle": 64}
@@ -84,7 +84,7 @@ def test_large_sizes_that_are_meant_are_taken_up_to_what_addresses_reach() -> No
     assert max(tensor.elements for tensor in case.graph.tensors.values()) > 1 << 32
     with pytest.raises(InputError, match="limit"):
         resolve(Request.of("encoder-layer", "gemmini_ibert", {"seq": 1_000_000, "allow_large": True}))
-    many = {"layers": 4, "batch": MOST_OPERATORS // 12, **TINY}  # 3 operators a sequence and layer, 11 a layer
+    many = {"layers": 4, "batch": MAX_OPERATORS // 12, **TINY}  # 3 operators a sequence and layer, 11 a layer
     with pytest.raises(InputError, match="more than 32,768 operators"):
         resolve(Request.of("encoder-layer", "gemmini_ibert", many))
     assert len(resolve(Request.of("encoder-layer", "gemmini_ibert", many | {"allow_large": True})).graph.ops) > 32_768

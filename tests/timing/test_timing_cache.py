@@ -230,7 +230,7 @@ def test_refused_and_hanging_operators_are_named_from_a_thread_too(monkeypatch: 
 
 
 def test_memo_forgets_the_oldest_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sim.timing.memo.MOST_TIMINGS", 2)
+    monkeypatch.setattr("sim.timing.memo.MAX_TIMINGS", 2)
     memo, asked = Memo(), []
     item = build.matmul(16, 16, 16)
 

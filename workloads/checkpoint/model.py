@@ -87,7 +87,7 @@ ANCHORS |= dict.fromkeys(("llama", "mistral", "qwen2"), "embed_tokens.weight")
 OLD_NAMES = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
 EPSILONS = ("layer_norm_eps", "layer_norm_epsilon", "rms_norm_eps")
 
-MOST_WEIGHT = float(1 << 40)
+MAX_WEIGHT = float(1 << 40)
 """Of a checkpoint: of numbers up to here sums of a row, squared and summed again, stay within float32 (2^128); trained
 weights are below 2^10."""
 
@@ -215,9 +215,9 @@ def _weights(
         elif not np.isfinite(found).all():
             bad = int((~np.isfinite(found)).sum())
             problems.append(f"{path}: tensor {source!r} holds {bad} values that are not finite (NaN, infinity)")
-        elif found.size and (largest := float(np.abs(found).max())) > MOST_WEIGHT:
+        elif found.size and (largest := float(np.abs(found).max())) > MAX_WEIGHT:
             problems.append(
-                f"{path}: tensor {source!r} holds {largest:.3g}: weights are at most {MOST_WEIGHT:.3g}, beyond which "
+                f"{path}: tensor {source!r} holds {largest:.3g}: weights are at most {MAX_WEIGHT:.3g}, beyond which "
                 "squares of sums overflow float32"
             )
         else:

@@ -48,14 +48,14 @@ ENCODERS: dict[str, Model] = {
 PHASE_HELP = "generate is a run over many graphs: `carat run NAME --phase generate`, `sim.generate`"
 
 
-MOST_DIGITS = 9
+MAX_DIGITS = 9
 """Digits of a number in a list."""
 
 
 def _numbers(name: str, what: str, text: str) -> tuple[int, ...]:
     """Return the whole numbers of "8+0+8". Raises InputError."""
     parts = str(text).split("+") if text != "" else []
-    if any(not part.isdecimal() or len(part) > MOST_DIGITS for part in parts):
+    if any(not part.isdecimal() or len(part) > MAX_DIGITS for part in parts):
         raise InputError(f"{name}: {what} is {text!r}, must be whole numbers joined by +, such as 100+7+33")
     return tuple(map(int, parts))
 

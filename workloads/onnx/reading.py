@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 MODEL_BYTES = 2**31 - 1
 """Largest protobuf message in bytes: weights of larger models are outside the file."""
-MOST_NODES = 200_000
+MAX_NODES = 200_000
 """A decoder of 100 layers has 20,000."""
-MOST_RANK = 16
+MAX_RANK = 16
 
 
 def needed() -> Any:
@@ -50,8 +50,8 @@ def read(path: Path) -> onnx.ModelProto:
         raise InputError(f"{path}: not an ONNX file: {str(error)[:MESSAGE_CHARACTERS]}") from None
     if not model.graph.node:
         raise InputError(f"{path}: not an ONNX file, or one without operators")
-    if len(model.graph.node) > MOST_NODES:
-        raise InputError(f"{path}: {len(model.graph.node):,} operators, at most {MOST_NODES:,} are supported")
+    if len(model.graph.node) > MAX_NODES:
+        raise InputError(f"{path}: {len(model.graph.node):,} operators, at most {MAX_NODES:,} are supported")
     if model.functions:
         try:
             model = inline_local_functions(model)
@@ -103,8 +103,8 @@ def _problems(model: onnx.ModelProto) -> list[str]:
 
 def shape_fault(tensor: onnx.TensorProto) -> str | None:
     """Return the problem of a weight's shape, or None."""
-    if len(tensor.dims) > MOST_RANK:
-        return f"{len(tensor.dims)} axes, at most {MOST_RANK} are supported"
+    if len(tensor.dims) > MAX_RANK:
+        return f"{len(tensor.dims)} axes, at most {MAX_RANK} are supported"
     if any(size < 0 for size in tensor.dims):
         return f"shape {list(tensor.dims)} has a negative size"
     count = int(np.prod(tensor.dims, dtype=object))

@@ -23,7 +23,7 @@ from workloads.onnx.reading import elements, needed
 if TYPE_CHECKING:
     import onnx
 
-MOST_ELEMENTS = 1 << 40
+MAX_ELEMENTS = 1 << 40
 """Limit of one value: more exceed the address range, and counts of elements overflow."""
 STANDARD = ("", "ai.onnx")
 FLOAT = 1
@@ -83,8 +83,8 @@ class Resolver:
 
     def enter(self, value: Value) -> None:
         """Register a value. Raises InputError for one that is too large."""
-        if value.shape is not None and value.elements > MOST_ELEMENTS:
-            raise InputError(f"{self.path}: {value.name!r} has {value.elements:,} elements, at most {MOST_ELEMENTS:,}")
+        if value.shape is not None and value.elements > MAX_ELEMENTS:
+            raise InputError(f"{self.path}: {value.name!r} has {value.elements:,} elements, at most {MAX_ELEMENTS:,}")
         self.net.values[value.name] = value
 
     def visit(self, graph: onnx.GraphProto) -> None:

@@ -41,12 +41,12 @@ ADDRESSES = (codes.LOOP_WS_ADDRESSES_AB, codes.LOOP_WS_ADDRESSES_DC)
 
 WORTH_CYCLES = 2000
 """Least desired cycles of a stretch: the bookkeeping at its end costs as much as about 200 cycles."""
-FEWEST_COMMANDS = 24
+MIN_COMMANDS = 24
 """Least number of commands of a program; in shorter ones little can repeat."""
-FEWEST_UNROLLED = 128
+MIN_UNROLLED = 128
 """Commands of a first stretch of a program without loops: a command seldom takes fewer than eight cycles, and twice as
 many commands would hide what repeats in programs of a thousand."""
-FEWEST_PARTS = 8
+MIN_PARTS = 8
 """In a short program with a loop of more stretches than this, they can repeat."""
 EXECUTE_ROWS = 4096
 """Rows of execute commands after which a stretch ends inside a loop; half of them, the computes, take a cycle each."""
@@ -73,8 +73,8 @@ def refusal(machine: np.ndarray, program: np.ndarray) -> str:
     if (bits := timing_bits(p)) > LOW:
         whole = "the whole address" if bits >= ALL_BITS else f"{bits} bits of the address"
         return f"the time of a memory access depends on {whole}, and repetition compares {LOW} bits"
-    short = len(program) <= FEWEST_COMMANDS or next_stop(passed(program), 0, FEWEST_COMMANDS) < 0
-    if short and loop_commands(program) * p["dim"] <= FEWEST_PARTS * EXECUTE_ROWS:
+    short = len(program) <= MIN_COMMANDS or next_stop(passed(program), 0, MIN_COMMANDS) < 0
+    if short and loop_commands(program) * p["dim"] <= MIN_PARTS * EXECUTE_ROWS:
         return "the program is too short to repeat anything"
     both = np.isin(funct, (*ADDRESSES, codes.LOOP_CONV_WS_5, codes.LOOP_CONV_WS_6))
     rs1, rs2 = program["rs1"], program["rs2"]
@@ -165,6 +165,6 @@ def _begun(machine: np.ndarray, program: np.ndarray, timed: bool) -> np.ndarray:
     funct = program["funct"]
     r.loops = not timed and bool(np.isin(funct, LOOPS_ONLY).all())
     if not np.isin(funct, (codes.LOOP_WS, codes.LOOP_CONV_WS)).any():
-        r.least = FEWEST_UNROLLED
+        r.least = MIN_UNROLLED
     m.front.origin = 0
     return runs

@@ -18,7 +18,7 @@ LOG = 1 << 16
 IMAGE_WORDS = 1 << 21
 USES = 1 << 21
 """Bounds of the memory: 16 MiB of images, 64 MiB of uses. Beyond them everything is dropped."""
-MOST_COMMANDS = 1 << 14
+MAX_COMMANDS = 1 << 14
 """Longest stretch in commands; marks of addresses reach 65,536 commands back."""
 PATIENCE = 2048
 """Number of stretches without a repetition after which their length is doubled."""
@@ -181,7 +181,7 @@ def _judge(run, step, repeated):
     run.in_vain = 0 if repeated else run.in_vain + 1
     short = run.tried >= 8 and run.tried_cycles < run.tried * run.worth
     if short or run.in_vain > PATIENCE:
-        run.least = min(2 * max(run.least, step.length), MOST_COMMANDS)
+        run.least = min(2 * max(run.least, step.length), MAX_COMMANDS)
         run.coarse *= 2
         run.tried = 0
         run.tried_cycles = 0

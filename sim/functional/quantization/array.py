@@ -27,7 +27,7 @@ Array = npt.NDArray[Any]
 TRIED = np.geomspace(1.0, 16.0, 81)
 """Steps of sums that are tried, in units of the least one."""
 
-MOST_NOISE = 25.0
+MAX_NOISE = 25.0
 """Noise of a column, in units of its ideal step, at which it is capped, so that a few columns do not dominate."""
 
 
@@ -150,7 +150,7 @@ class ArrayScales:
         best, chosen = math.inf, (least, np.ones_like(wanted))
         for step in least * TRIED:
             whole = np.maximum(np.ceil(wanted / step - 1e-9), 1)
-            noise = float(np.minimum((whole * step / typical) ** 2, MOST_NOISE).sum())
+            noise = float(np.minimum((whole * step / typical) ** 2, MAX_NOISE).sum())
             if noise < best * (1 - 1e-9):
                 best, chosen = noise, (float(step), whole)
         step, whole = chosen

@@ -28,7 +28,7 @@ Arrays = dict[str, Array]
 
 DIGEST_BYTES = 32
 LENGTH_BYTES = 8
-MOST_IN_MEMORY = 256
+MAX_KEPT_IN_MEMORY = 256
 """Entries in memory: the matrices and neuron groups of a model of 24 layers."""
 
 _memory: OrderedDict[str, Arrays] = OrderedDict()
@@ -69,7 +69,7 @@ def recalled(name: str, make: Callable[[], Arrays], *, on_disk: bool) -> Arrays:
         if on_disk:
             _write(_folder() / name, found)
     _memory[name] = found
-    while len(_memory) > MOST_IN_MEMORY:
+    while len(_memory) > MAX_KEPT_IN_MEMORY:
         _memory.popitem(last=False)
     return found
 

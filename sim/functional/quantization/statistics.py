@@ -24,7 +24,7 @@ Array = npt.NDArray[Any]
 Sources = Mapping[str, tuple[str, Array, Array]]
 """Tensor -> (calibrated tensor, its column for each column, number of columns that share its value)."""
 
-MOST_ROWS = 2048
+MAX_ROWS = 2048
 """Number of rows kept of a tensor, evenly from all sequences; the largest magnitudes are those of all rows."""
 
 WIDENED_ROWS = 512
@@ -190,7 +190,7 @@ def _measured(
     found, gathered = Statistics(), Gathered()
     names: set[str] | None = None
     widened: set[str] = set()
-    every = max(1, -(-tokens // (MOST_ROWS if rows else WIDENED_ROWS)))
+    every = max(1, -(-tokens // (MAX_ROWS if rows else WIDENED_ROWS)))
     for lot in lots:
         graph = lot.graph
         if names is None:  # graphs of all lengths have the same

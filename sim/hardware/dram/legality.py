@@ -8,10 +8,10 @@ from sim.hardware.dram.mapping import FIELDS, pieces
 from sim.hardware.dram.schema import Dram
 from sim.hardware.dram.standards import timing_problems
 
-MOST_RANKS = 8
-MOST_BANKS = 64
+MAX_RANKS = 8
+MAX_BANKS = 64
 """Ranks and banks of a channel that the timing core holds (`sim.core.units.dram.state`)."""
-MOST_PIECES = 16
+MAX_PIECES = 16
 """Pieces of an address map that the timing core holds."""
 
 
@@ -35,16 +35,16 @@ def dram_problems(dram: Dram) -> list[str]:
         problems.append(f"columns = {dram.columns}: a burst takes {dram.burst}; nearest legal value {dram.burst}")
     if dram.standard == "ddr3" and dram.bank_groups != 1:
         problems.append(f"bank_groups = {dram.bank_groups}: DDR3 has none; nearest legal value 1")
-    if dram.ranks > MOST_RANKS:
-        problems.append(f"ranks = {dram.ranks}: the timing core holds {MOST_RANKS}; nearest legal value {MOST_RANKS}")
+    if dram.ranks > MAX_RANKS:
+        problems.append(f"ranks = {dram.ranks}: the timing core holds {MAX_RANKS}; nearest legal value {MAX_RANKS}")
     banks = dram.ranks * dram.bank_groups * dram.banks
-    if banks > MOST_BANKS:
-        problems.append(f"{banks} banks in a channel: the timing core holds {MOST_BANKS}; nearest: fewer ranks")
+    if banks > MAX_BANKS:
+        problems.append(f"{banks} banks in a channel: the timing core holds {MAX_BANKS}; nearest: fewer ranks")
     if not problems:
         found, wrong = pieces(dram.address_map, field_bits(dram))
         problems += [f"address_map: {problem}" for problem in wrong]
-        if len(found) > MOST_PIECES:
-            problems.append(f"address_map: {len(found)} pieces; the timing core holds {MOST_PIECES}")
+        if len(found) > MAX_PIECES:
+            problems.append(f"address_map: {len(found)} pieces; the timing core holds {MAX_PIECES}")
     problems += timing_problems(dram.standard, dram.timing, dram.tCK_ps)
     problems += _rate_problems(dram)
     problems += _controller_problems(dram)

@@ -26,7 +26,7 @@ SYMBOLS = {
 TURN = 2
 """Clocks between a read's data and a write's on one bus."""
 
-MOST_CLOCKS = 1_000_000
+MAX_CLOCKS = 1_000_000
 """Longest distance: a thousand times a refresh."""
 
 REFRESH_NS = {"ddr3": 7800, "ddr4": 7800, "lpddr5": 3907, "hbm2": 3900}
@@ -140,9 +140,9 @@ def timing_problems(standard: str, t: Timing, tck_ps: int) -> list[str]:
     problems = [f"timing.{name}: no symbol of {standard}{did_you_mean(name, known)}" for name in t if name not in known]
     problems += [f"timing.{name}: missing, {standard} needs it" for name in known if name not in t]
     problems += [
-        f"timing.{name} = {n}: 0 to {MOST_CLOCKS} clocks; nearest legal value {min(max(n, 0), MOST_CLOCKS)}"
+        f"timing.{name} = {n}: 0 to {MAX_CLOCKS} clocks; nearest legal value {min(max(n, 0), MAX_CLOCKS)}"
         for name, n in t.items()
-        if not 0 <= n <= MOST_CLOCKS
+        if not 0 <= n <= MAX_CLOCKS
     ]
     if problems:
         return problems

@@ -39,7 +39,7 @@ from sim.hardware.legality.words import (
 )
 from sim.hardware.machine import Hardware
 
-MOST_ROWS = 2**25
+MAX_ROWS = 2**25
 """Largest number of rows of a local memory: addresses and 6 metadata bits have 32 bits."""
 
 
@@ -152,12 +152,12 @@ def scratchpad_holds_accumulator(hw: Hardware) -> Iterator[Broken]:
     if sp_blocks - 2 < acc_blocks and is_power(hw.dim) and is_power(hw.scratchpad.banks):
         need = (acc_blocks + 2) * hw.dim / hw.scratchpad.banks  # rows per bank; powers of two only
         rows = 1 << max(0, int(need - 1)).bit_length()
-        if rows * hw.scratchpad.banks > MOST_ROWS:
+        if rows * hw.scratchpad.banks > MAX_ROWS:
             yield Broken(
                 ("accumulator.capacity", "accumulator.banks", "scratchpad.capacity", "array"),
                 text(hw.accumulator.capacity_bytes),
                 f"no scratchpad has two blocks more than its {acc_blocks}",
-                text(MOST_ROWS // 2 * hw.dim * hw.acc_bytes),
+                text(MAX_ROWS // 2 * hw.dim * hw.acc_bytes),
             )
             return
         yield Broken(
@@ -217,8 +217,8 @@ def execute_queue(hw: Hardware) -> Iterator[Broken]:
 def local_address_bits(hw: Hardware) -> Iterator[Broken]:
     """Row address and 6 metadata bits fit into 32 bits (LocalAddr.scala)."""
     memories = (
-        ("scratchpad", hw.sp_rows, hw.input_bytes, MOST_ROWS),
-        ("accumulator", hw.acc_rows, hw.acc_bytes, MOST_ROWS // 2),  # the scratchpad has more blocks
+        ("scratchpad", hw.sp_rows, hw.input_bytes, MAX_ROWS),
+        ("accumulator", hw.acc_rows, hw.acc_bytes, MAX_ROWS // 2),  # the scratchpad has more blocks
     )
     for table, rows, element_bytes, most in memories:
         bits = max(0, rows - 1).bit_length()

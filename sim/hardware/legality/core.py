@@ -7,35 +7,35 @@ from collections.abc import Iterator
 from sim.hardware.legality.broken import Broken
 from sim.hardware.machine import Hardware
 
-MOST_REQUESTS, MOST_BANKS, MOST_QUEUED, MOST_ENTRIES = 256, 16, 64, 32
+MAX_REQUESTS, MAX_BANKS, MAX_QUEUED, MAX_ENTRIES = 256, 16, 64, 32
 """Sizes of the record's arrays (`XACTS`, `BANKS`, `RING` of sim.core.params; the power of two below `SLOTS` of
 sim.core.units.reservation); a test compares them."""
 
-MOST_TRACKED = 64
+MAX_TRACKED = 64
 """Commands that a load or store controller tracks: their numbers are entries of a ring buffer."""
-MOST_TAGS = 63
-MOST_MESH_CYCLES, MOST_ROW_CYCLES = 1000, 1024
+MAX_TAGS = 63
+MAX_MESH_CYCLES, MAX_ROW_CYCLES = 1000, 1024
 """Largest mesh latency and cycles of a row: the record has room for the results in flight."""
 
 
 def core_counts(hw: Hardware) -> Iterator[Broken]:
     """Entries, banks, requests and pipelines fit the record's arrays."""
-    most_requests = min(MOST_REQUESTS, MOST_TRACKED * hw.side - 1)
+    most_requests = min(MAX_REQUESTS, MAX_TRACKED * hw.side - 1)
     limits = (
         ("dma.max_in_flight_requests", hw.dma.max_in_flight_requests, most_requests),
-        ("scratchpad.banks", hw.scratchpad.banks, MOST_BANKS),
-        ("accumulator.banks", hw.accumulator.banks, MOST_BANKS),
-        ("reservation_station.ld", hw.reservation_station.ld, MOST_ENTRIES),
-        ("reservation_station.st", hw.reservation_station.st, MOST_ENTRIES),
-        ("reservation_station.ex", hw.reservation_station.ex, MOST_ENTRIES),
-        ("queues.ld", hw.queues.ld, MOST_QUEUED),
-        ("queues.st", hw.queues.st, MOST_QUEUED),
-        ("queues.ex", hw.queues.ex, MOST_QUEUED),
+        ("scratchpad.banks", hw.scratchpad.banks, MAX_BANKS),
+        ("accumulator.banks", hw.accumulator.banks, MAX_BANKS),
+        ("reservation_station.ld", hw.reservation_station.ld, MAX_ENTRIES),
+        ("reservation_station.st", hw.reservation_station.st, MAX_ENTRIES),
+        ("reservation_station.ex", hw.reservation_station.ex, MAX_ENTRIES),
+        ("queues.ld", hw.queues.ld, MAX_QUEUED),
+        ("queues.st", hw.queues.st, MAX_QUEUED),
+        ("queues.ex", hw.queues.ex, MAX_QUEUED),
         ("scratchpad.read_delay_cycles", hw.scratchpad.read_delay_cycles, 14),
         ("scratchpad.read_pipeline_cycles", hw.scratchpad.read_pipeline_cycles, 14),
         ("accumulator.latency_cycles", hw.accumulator.latency_cycles, 7),
         ("accumulator.scale_latency_cycles", hw.accumulator.scale_latency_cycles, 31),
-        ("dma.mvin_scale_latency_cycles", hw.dma.mvin_scale_latency_cycles, MOST_QUEUED),
+        ("dma.mvin_scale_latency_cycles", hw.dma.mvin_scale_latency_cycles, MAX_QUEUED),
     )
     for key, value, most in limits:
         if value > most:
@@ -48,16 +48,16 @@ def core_mesh(hw: Hardware) -> Iterator[Broken]:
     if array.pe == "bit_serial" and array.serial_activation_bits < 1:
         return  # a row never ends; reported by serial_bits
     hops = array.mesh_rows + array.mesh_columns - 1
-    if hw.tag_queue_length > MOST_TAGS:
-        most = (MOST_TAGS - 1) // 5 * min(array.tile_rows, array.tile_columns) - 1
-        demand = f"results in flight take {hw.tag_queue_length} tags, the timing core holds at most {MOST_TAGS}"
+    if hw.tag_queue_length > MAX_TAGS:
+        most = (MAX_TAGS - 1) // 5 * min(array.tile_rows, array.tile_columns) - 1
+        demand = f"results in flight take {hw.tag_queue_length} tags, the timing core holds at most {MAX_TAGS}"
         yield Broken(("array.tile_latency_cycles", "array"), array.tile_latency_cycles, demand, most)
-    elif hw.mesh_latency_cycles > MOST_MESH_CYCLES:
+    elif hw.mesh_latency_cycles > MAX_MESH_CYCLES:
         demand = (
             f"a row takes {hw.mesh_latency_cycles} cycles through the mesh, the timing core holds at most "
-            f"{MOST_MESH_CYCLES}"
+            f"{MAX_MESH_CYCLES}"
         )
-        room = MOST_MESH_CYCLES - hw.row_cycles + 1
+        room = MAX_MESH_CYCLES - hw.row_cycles + 1
         if hops * (array.tile_latency_cycles + 1) <= room:
             most = room - hops * (array.tile_latency_cycles + 1)
             delay = array.mesh_output_delay_cycles
@@ -69,8 +69,8 @@ def core_mesh(hw: Hardware) -> Iterator[Broken]:
             side = 1 << ((room + 1) // 2).bit_length() - 1
             both = {"array.mesh_rows": side, "array.mesh_columns": side}
             yield Broken(("array.mesh_rows", "array"), array.mesh_rows, demand, both)
-    if hw.row_cycles > MOST_ROW_CYCLES:
-        demand = f"a row takes {hw.row_cycles} cycles, the timing core holds at most {MOST_ROW_CYCLES}"
+    if hw.row_cycles > MAX_ROW_CYCLES:
+        demand = f"a row takes {hw.row_cycles} cycles, the timing core holds at most {MAX_ROW_CYCLES}"
         yield Broken(("array.serial_activation_bits", "array"), array.serial_activation_bits, demand, 8)
 
 

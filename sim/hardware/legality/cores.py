@@ -10,7 +10,7 @@ from sim.hardware.machine import Hardware
 
 REQUESTS = 256
 """Requests of all cores that the memory's side of the timing core holds (sim.core.params.XACTS)."""
-LEAST_LATENCY_CYCLES = 3
+MIN_LATENCY_CYCLES = 3
 """Two cycles of a shared memory's latency are those of the tile's buffers, one is the memory's own register."""
 
 
@@ -35,9 +35,9 @@ def shared_requests(hw: Hardware) -> Iterator[Broken]:
 
 def shared_latency(hw: Hardware) -> Iterator[Broken]:
     """The tiles' buffers take two cycles of a shared memory's latency."""
-    if hw.cores.count > 1 and not hw.memory.l2_bytes and hw.memory_latency_cycles < LEAST_LATENCY_CYCLES:
+    if hw.cores.count > 1 and not hw.memory.l2_bytes and hw.memory_latency_cycles < MIN_LATENCY_CYCLES:
         demand = "the path through a tile's buffers takes two of these cycles"
-        least = LEAST_LATENCY_CYCLES - hw.memory_latency_cycles + hw.memory.latency_cycles
+        least = MIN_LATENCY_CYCLES - hw.memory_latency_cycles + hw.memory.latency_cycles
         yield Broken(("memory.latency_cycles", "cores.count"), hw.memory.latency_cycles, demand, least)
 
 

@@ -12,7 +12,7 @@ from sim.hardware.machine import Hardware
 L2_WAYS, L2_LINE_BYTES, L2_WORD_BYTES = 8, 64, 8
 """Geometry of the measured SiFive inclusive cache."""
 
-LEAST_BYTES_PER_CYCLE = 1e-6
+MIN_BYTES_PER_CYCLE = 1e-6
 
 
 def memory_latency(hw: Hardware) -> Iterator[Broken]:
@@ -26,9 +26,9 @@ def memory_rate(hw: Hardware) -> Iterator[Broken]:
     """The rate of the memory is a ratio of two integers for which 64-bit times suffice."""
     for key in ("read_bytes_per_cycle", "write_bytes_per_cycle"):
         rate = getattr(hw.memory, key)
-        if rate < LEAST_BYTES_PER_CYCLE:
-            demand = f"the memory moves at least {LEAST_BYTES_PER_CYCLE} bytes a cycle"
-            yield Broken((f"memory.{key}",), rate, demand, LEAST_BYTES_PER_CYCLE)
+        if rate < MIN_BYTES_PER_CYCLE:
+            demand = f"the memory moves at least {MIN_BYTES_PER_CYCLE} bytes a cycle"
+            yield Broken((f"memory.{key}",), rate, demand, MIN_BYTES_PER_CYCLE)
 
 
 def dma_sizes(hw: Hardware) -> Iterator[Broken]:

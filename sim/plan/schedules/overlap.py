@@ -17,7 +17,7 @@ from sim.plan.context import Planning
 from sim.plan.schedules import Declined, resident
 from sim.plan.step import ArrayStep, Step
 
-MOST_PARTS = 24
+MAX_PARTS = 24
 """Largest number of parts of a chain: with 24 parts a twenty-fourth of the drains is left."""
 
 
@@ -89,7 +89,7 @@ def _resident(group: list[Step], at: Planning, asked: frozenset[str]) -> Step:
     rest = (replace(joined, others=()), whole) if "overlap" in asked else (whole,)
     found = [
         replace(whole, works=chains, schedule=_named(group, "resident"))
-        for chains in resident.programs(whole.works, group[0].machine or at.hw, MOST_PARTS)
+        for chains in resident.programs(whole.works, group[0].machine or at.hw, MAX_PARTS)
     ]
     if not found:
         reason = Declined("resident", "no strip of the rows that are shared fits the scratchpad beside weights")
@@ -122,6 +122,6 @@ def _joined(group: list[Step]) -> Step:
     """Return the steps of a group as one, its programs in chains; the separate programs stay as alternatives."""
     whole: Any = _whole(group)
     works = whole.works
-    chains = tuple(Chain(tuple(works[n : n + MOST_PARTS])) for n in range(0, len(works), MOST_PARTS))
+    chains = tuple(Chain(tuple(works[n : n + MAX_PARTS])) for n in range(0, len(works), MAX_PARTS))
     joined: Step = replace(whole, works=chains, schedule=_named(group, "overlap"), others=(whole,))
     return joined

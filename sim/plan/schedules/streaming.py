@@ -22,10 +22,10 @@ from sim.plan.context import Planning
 from sim.plan.schedules import fusion
 from sim.plan.step import Step
 
-MOST_STRIPS = 8
+MAX_STRIPS = 8
 """Strips of a block: with eight, loading a block of weights takes an eighth of the time of multiplying with it."""
 
-LEAST_BLOCKS = 48
+MIN_BLOCKS = 48
 """Least blocks of an item: the first and the last two do not overlap with others, so heads are put together."""
 
 
@@ -142,7 +142,7 @@ def _shapes(scores: Matmul, context: Matmul, hw: Hardware) -> Iterator[tuple[int
     for slots in (2, 1):
         rows = hw.acc_rows // (slots * (n + o))
         every = blocks_of(scores.m, hw.dim)
-        most = min(rows // hw.dim, MOST_STRIPS, every)
+        most = min(rows // hw.dim, MAX_STRIPS, every)
         if most:
             blocks = -(-every // most)
             yield hw.dim, -(-every // blocks), slots
@@ -151,10 +151,10 @@ def _shapes(scores: Matmul, context: Matmul, hw: Hardware) -> Iterator[tuple[int
 
 
 def _items(heads: list[tuple[Matmul, Matmul]], shape: tuple[int, int, int], at: Planning) -> tuple[Streaming, ...]:
-    """Return the items of a cut, each with as many heads as together have `LEAST_BLOCKS` blocks."""
+    """Return the items of a cut, each with as many heads as together have `MIN_BLOCKS` blocks."""
     height, strips, slots = shape
     scores, hw = heads[0][0], at.hw
-    together = min(len(heads), -(-LEAST_BLOCKS // -(-scores.m // (height * strips))))
+    together = min(len(heads), -(-MIN_BLOCKS // -(-scores.m // (height * strips))))
     buffer = Operand(at.place_index(2 * height * strips * scores.n * hw.input_bytes), scores.n)
     identity = turned = None
     if (

@@ -46,7 +46,7 @@ SIDES = ("rows", "columns")
 FILES = ("scores", "weights")
 """Keys of a table with the data for the selection; without them only the numbers matter."""
 
-MOST_DIGITS = 19
+MAX_DIGITS = 19
 """Digits of a number in a line; a longer one is reported as text."""
 
 Arrays = Mapping[str, npt.NDArray[Any]]
@@ -138,7 +138,7 @@ def parse(text: str, scores: str | Path | None = None, weights: str | Path | Non
     problems = [f"{name} is given twice" for name in dict.fromkeys(names) if names.count(name) > 1]
     problems += [f"unknown part {name!r}{did_you_mean(name, PARTS)}" for name in names if name in FILES]
     table: dict[str, Any] = {
-        name: int(value) if value.isascii() and value.isdigit() and len(value) < MOST_DIGITS else value
+        name: int(value) if value.isascii() and value.isdigit() and len(value) < MAX_DIGITS else value
         for name, value in pairs
         if name not in FILES
     }

@@ -36,10 +36,10 @@ class Step:
         return min(self.past + self.new, config.window) if config.window else self.past + self.new
 
 
-MOST_KEYS = 1 << 22
+MAX_KEYS = 1 << 22
 """Keys of one sequence: four times the longest published context."""
 
-MOST_ROUTED = 1 << 18
+MAX_ROUTED = 1 << 18
 """Limit of the tokens of all sequences for which experts are drawn (layer by layer, one token at a time)."""
 
 
@@ -48,19 +48,19 @@ def problems_of(name: str, config: Config, step: Step, embeddings: bool) -> list
     if isinstance(step.past, bool) or not isinstance(step.past, int) or step.past < 0:
         return [f"{name}: kv is {step.past!r}, must be a whole number >= 0{nearest_whole(step.past, 0)}"]
     problems = []
-    most = config.most_positions if embeddings and config.positions else MOST_KEYS
+    most = config.most_positions if embeddings and config.positions else MAX_KEYS
     if step.past + step.new > most:
         what = f"seq {step.new} behind kv {step.past}" if step.past else f"seq {step.new}"
         nearest = f"kv={most - step.new}" if step.past and step.new <= most else f"seq={most}"
-        limit = f"the position table of {most} tokens" if most < MOST_KEYS else f"the limit of {most:,} keys"
+        limit = f"the position table of {most} tokens" if most < MAX_KEYS else f"the limit of {most:,} keys"
         problems.append(f"{name}: {what} is beyond {limit} (nearest: {nearest})")
     if step.lengths and step.new != 1:
         problems.append(f"{name}: sequences of different lengths take one new token each, not {step.new} (seq=1)")
     problems += routing_problems(name, config, step.routing, step.batch * step.new)
-    if config.experts and step.batch * step.new > MOST_ROUTED:
+    if config.experts and step.batch * step.new > MAX_ROUTED:
         problems.append(
-            f"{name}: {step.batch} x {step.new} tokens: experts are drawn for at most {MOST_ROUTED:,} (nearest: "
-            f"{f'seq={MOST_ROUTED // step.batch}' if step.batch <= MOST_ROUTED else f'batch={MOST_ROUTED}'})"
+            f"{name}: {step.batch} x {step.new} tokens: experts are drawn for at most {MAX_ROUTED:,} (nearest: "
+            f"{f'seq={MAX_ROUTED // step.batch}' if step.batch <= MAX_ROUTED else f'batch={MAX_ROUTED}'})"
         )
     if config.window and step.new > config.window and step.past:
         problems.append(f"{name}: {step.new} tokens exceed the window of {config.window} (nearest: {config.window})")

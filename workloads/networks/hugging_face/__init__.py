@@ -24,7 +24,7 @@ from workloads.networks.hugging_face.pictures import PICTURES
 from workloads.networks.hugging_face.refused import unknown_type
 from workloads.networks.hugging_face.seq2seq import SEQ2SEQ_TYPES
 
-MOST_SIZE = 1 << 24
+MAX_SIZE = 1 << 24
 """Limit of any size in it: the largest published ones (vocabularies, positions) are below 2^21."""
 
 MODEL_TYPES: dict[str, ModelType] = {
@@ -82,8 +82,8 @@ def builder(content: Any, name: str) -> Builder:
         sizes[key] = value
         if value is None:
             problems.append(f"{key} is missing")
-        elif isinstance(value, bool) or not isinstance(value, int) or not (1 <= value <= MOST_SIZE or value == default):
-            problems.append(f"{key} is {value!r}, must be a whole number from 1 to {MOST_SIZE}")
+        elif isinstance(value, bool) or not isinstance(value, int) or not (1 <= value <= MAX_SIZE or value == default):
+            problems.append(f"{key} is {value!r}, must be a whole number from 1 to {MAX_SIZE}")
     problems += [
         f"{key} is {content[key]!r}: this changes the network and is not modelled (nearest: "
         f"{repr(legal[0]) if legal else 'null'})"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sim.base.errors import InputError
 from sim.graph import View
 from workloads.onnx.expand import ATTENTION
-from workloads.onnx.lower.windows import MOST_STEPS, NoWindow, steps
+from workloads.onnx.lower.windows import MAX_STEPS, NoWindow, steps
 from workloads.onnx.net import Level, Node
 from workloads.onnx.strided import Axis, Common, Strided, joined, loops
 
@@ -199,9 +199,9 @@ def _by_step(
     )
     shared = heads // groups if groups > 1 or any(not stride for _, stride in k.axes[1]) else 1
     split = groups if shared > 1 and q.shape[2] > 1 else 1
-    if batch * split > MOST_STEPS:
+    if batch * split > MAX_STEPS:
         raise InputError(
-            f"attention of {batch:,} sequences and {split:,} groups of heads: at most {MOST_STEPS:,} are supported"
+            f"attention of {batch:,} sequences and {split:,} groups of heads: at most {MAX_STEPS:,} are supported"
         )
     for item in range(batch):
         for group in range(split):

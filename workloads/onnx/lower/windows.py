@@ -12,7 +12,7 @@ from itertools import product
 from sim.graph import View
 from workloads.onnx.strided import Common, Strided, joined, loops
 
-MOST_STEPS = 4096
+MAX_STEPS = 4096
 """Most operators that one node of a file may become."""
 
 
@@ -88,7 +88,7 @@ def steps(parts: Sequence[Common], arrays: int) -> Iterator[tuple[int, ...]]:
     count = 1
     for size, _ in parts:
         count *= size
-    if count > MOST_STEPS:
+    if count > MAX_STEPS:
         raise NoWindow(-1)
     for at in product(*(range(size) for size, _ in parts)):
         yield tuple(

@@ -37,7 +37,7 @@ MOVES = frozenset(
         "Gather",
     ]
 )
-MOST_TABLES = 6
+MAX_TABLES = 6
 COSINE, SINE = 0.6, 0.8
 ROWS = 1 << 12
 """Most elements in the axes before the last for which a sample has the value's size.
@@ -64,7 +64,7 @@ def _one(net: Net, source: str, known: dict[tuple[Any, ...], tuple[int, bool, in
     if net.values[source].elements > MOST or shape[-1] % 2:
         return
     tables = _tables(net, chain)
-    if not 1 < len(tables) <= MOST_TABLES:
+    if not 1 < len(tables) <= MAX_TABLES:
         return
     key = _signature(net, chain, tables)
     if key not in known:
