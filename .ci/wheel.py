@@ -77,7 +77,7 @@ def main() -> None:
     """Build the wheel and try it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, default=ROOT / "dist")
-    asked = parser.parse_args()
+    requested = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="carat-wheel-") as folder:
         scratch = Path(folder)
         tree, cache = scratch / "tree", scratch / "cache"
@@ -87,7 +87,7 @@ def main() -> None:
             copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
             copy(ROOT / name, tree / name)
         compiled(tree, cache)
-        wheel = built(tree, asked.output)
+        wheel = built(tree, requested.output)
         tried(wheel, scratch)
     print(f"{wheel}: {wheel.stat().st_size / 2**20:.1f} MiB")
 

@@ -116,30 +116,30 @@ class Stack:
     phase: str = "encode"
 
 
-def encoder(name: str, model: Model, asked: Stack, attention: Attention | None = None) -> Graph:
+def encoder(name: str, model: Model, requested: Stack, attention: Attention | None = None) -> Graph:
     """Return an encoder's graph, with the full attention by default. Raises InputError."""
-    if asked.phase != "encode":
-        raise InputError(f"{name}: phase is {asked.phase!r}, can be encode (an encoder keeps no KV cache)")
-    seq, batch = asked.seq, asked.batch
-    depth = model.layers if asked.layers is None else asked.layers
-    check_sizes(name, {"seq": seq, "batch": batch, "layers": depth}, asked.dtype)
+    if requested.phase != "encode":
+        raise InputError(f"{name}: phase is {requested.phase!r}, can be encode (an encoder keeps no KV cache)")
+    seq, batch = requested.seq, requested.batch
+    depth = model.layers if requested.layers is None else requested.layers
+    check_sizes(name, {"seq": seq, "batch": batch, "layers": depth}, requested.dtype)
     problems = []
-    if asked.embeddings and seq > model.positions:
+    if requested.embeddings and seq > model.positions:
         problems.append(f"{name}: seq {seq} is beyond the position table (nearest: {model.positions})")
-    if asked.pooler and not model.pooler:
+    if requested.pooler and not model.pooler:
         problems.append(f"{name}: the model has no pooler (pooler=False)")
     if problems:
         raise InputError(problems)
-    builder = Builder(asked.dtype, attention)
+    builder = Builder(requested.dtype, attention)
     builder.one_layer = {} if model.shared else None
-    if asked.embeddings:
+    if requested.embeddings:
         data = _embeddings(builder, seq, batch, model)
     else:
         data = builder.tensor("input", (batch * seq, model.hidden), kind="input")
     size = head_size(name, model.hidden, model.heads)
     for index in range(depth):
         data = builder.layer(index, data, seq, batch, model.heads, size, model.ffn)
-    if asked.pooler:
+    if requested.pooler:
         _pooler(builder, data, seq, batch)
     return Graph(name, {tensor.name: tensor for tensor in builder.tensors}, tuple(builder.ops))
 

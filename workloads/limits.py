@@ -79,7 +79,7 @@ def _largest(value: int, unit: int, size: str, sizes: Mapping[str, object], made
 
 
 def few_repeats(sizes: Mapping[str, Any]) -> tuple[dict[str, Any], float]:
-    """Return sizes of no more than `FEW` layers and sequences, and how many times as many sequences were asked for."""
+    """Return sizes of no more than `FEW` layers and sequences, and how many times as many sequences were requested."""
     repeating = {size: n for size, n in sizes.items() if size in REPEATING and isinstance(n, int) and n > FEW}
     batch = repeating.get("batch", FEW)
     return {**sizes, **dict.fromkeys(repeating, FEW)}, batch / FEW
@@ -92,20 +92,20 @@ def check_repeats(name: str, builder: Callable[..., Graph], sizes: Mapping[str, 
     """
     known = inspect.signature(builder).parameters
     repeating = {size: n for size, n in sizes.items() if size in REPEATING and size in known}
-    asked = {size: n for size, n in repeating.items() if isinstance(n, int) and n > 0}
-    if max(asked.values(), default=0) <= least or not is_limited():
+    requested = {size: n for size, n in repeating.items() if isinstance(n, int) and n > 0}
+    if max(requested.values(), default=0) <= least or not is_limited():
         return
     counts: dict[tuple[int, ...], int] = {}
-    for few in product((1, 2), repeat=len(asked)):
-        small = dict(zip(asked, few, strict=True))
+    for few in product((1, 2), repeat=len(requested)):
+        small = dict(zip(requested, few, strict=True))
         try:
             counts[few] = len(builder(**(dict(sizes) | small)).ops)
         except InputError:  # a fixed number of layers, or a size that is refused elsewhere
             return
-    if _linear(counts, tuple(asked.values())) <= MAX_OPERATORS:
+    if _linear(counts, tuple(requested.values())) <= MAX_OPERATORS:
         return
-    said = " x ".join(f"{size} {n:,}" for size, n in asked.items())
-    raise TooManyOperators(f"{name}: {too_many(f'{said} makes', _legal(counts, asked))}")
+    said = " x ".join(f"{size} {n:,}" for size, n in requested.items())
+    raise TooManyOperators(f"{name}: {too_many(f'{said} makes', _legal(counts, requested))}")
 
 
 def _linear(counts: Mapping[tuple[int, ...], int], at: tuple[int, ...]) -> int:
@@ -119,13 +119,13 @@ def _linear(counts: Mapping[tuple[int, ...], int], at: tuple[int, ...]) -> int:
     return total
 
 
-def _legal(counts: Mapping[tuple[int, ...], int], asked: Mapping[str, int]) -> str:
+def _legal(counts: Mapping[tuple[int, ...], int], requested: Mapping[str, int]) -> str:
     """Return the largest legal value of one size, with the others unchanged or else 1."""
-    for others in (dict(asked), dict.fromkeys(asked, 1)):
-        for size in asked:
+    for others in (dict(requested), dict.fromkeys(requested, 1)):
+        for size in requested:
             one, two = (_linear(counts, tuple({**others, size: n}.values())) for n in (1, 2))
             if one <= MAX_OPERATORS:
-                most = 1 + (MAX_OPERATORS - one) // (two - one) if two > one else asked[size]
-                rest = [f"{other} = 1" for other in asked if other != size and others[other] != asked[other]]
-                return f"{size} = {min(most, asked[size])}" + (f" with {', '.join(rest)}" if rest else "")
+                most = 1 + (MAX_OPERATORS - one) // (two - one) if two > one else requested[size]
+                rest = [f"{other} = 1" for other in requested if other != size and others[other] != requested[other]]
+                return f"{size} = {min(most, requested[size])}" + (f" with {', '.join(rest)}" if rest else "")
     return "other sizes"

@@ -30,7 +30,7 @@ def savings(runs: Sequence[SavedRun]) -> Table | None:
 
 
 def declined(runs: Sequence[SavedRun]) -> Table | None:
-    """Return a row per reason for which operators have not the schedule asked for; None where there is none."""
+    """Return a row per reason for which operators have not the schedule requested; None where there is none."""
     reasons: dict[tuple[str, str], list[str]] = {}
     for run in runs:
         for name, reason in zip(run.ops["op"], run.ops["declined"], strict=True):

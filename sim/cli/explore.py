@@ -10,7 +10,7 @@ import typer
 from sim.analysis.tables import write_table
 from sim.base.errors import InputError
 from sim.cli import REFUSED, common, options
-from sim.cli.sweep import asked, check_table, grid_of, print_points, table_json
+from sim.cli.sweep import check_table, grid_of, print_points, requested, table_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -112,7 +112,7 @@ def explore(
             progress=progress,
             store=store,
             cache=not no_cache,
-            **asked(request),
+            **requested(request),
         )
     if output is not None:
         write_table(table, output)

@@ -198,10 +198,10 @@ def _asking(command: Command, shared: Mapping[str, tuple[Any, Any]]) -> Command:
     own = dict(inspect.signature(command).parameters)
     if shared:
         del own["request"]
-    asked: dict[str, Any] = {name: hints[name] for name in own if is_dataclass(hints[name])}
+    requested: dict[str, Any] = {name: hints[name] for name in own if is_dataclass(hints[name])}
     declared = dict(shared)
     for name, part in own.items():
-        declared |= _fields(asked[name]) if name in asked else {name: (hints[name], part.default)}
+        declared |= _fields(requested[name]) if name in requested else {name: (hints[name], part.default)}
     keyword = inspect.Parameter.KEYWORD_ONLY
     parameters = [
         inspect.Parameter(name, keyword, default=default, annotation=kind) for name, (kind, default) in declared.items()
@@ -210,7 +210,7 @@ def _asking(command: Command, shared: Mapping[str, tuple[Any, Any]]) -> Command:
     def asking(**given: Any) -> None:
         if shared:
             given["request"] = request_of({name: given.pop(name) for name in shared})
-        for name, record in asked.items():
+        for name, record in requested.items():
             given[name] = record(**{field.name: given.pop(field.name) for field in fields(record)})
         command(**given)
 
@@ -229,20 +229,20 @@ def _fields(record: Any) -> dict[str, tuple[Any, Any]]:
     }
 
 
-def request_of(asked: dict[str, Any]) -> Request:
+def request_of(requested: dict[str, Any]) -> Request:
     """Return the request of the options given, by parameter. Raises InputError for what cannot be read."""
     from sim.run.request import Request  # with it numpy and pydantic: not for --help
 
     named = {field.name for field in fields(Request)}
     return Request(
-        asked.get("workload", ""),
-        asked.get("hw", DEFAULT_HARDWARE),
-        overrides=settings(asked.get("set_"), asked.get("cpu")),  # type: ignore[arg-type]
-        sizes=sizes({name: asked.get(name) for name in NAMED_SIZES}, asked.get("size")),  # type: ignore[arg-type]
-        prune=_pruning(asked.get("prune"), asked.get("saliency"), asked.get("weights")),
-        mapping=by_hand(asked.get("tile")) or None,
-        schedule=schedules(asked.get("schedule")) or None,
-        **{name: value for name, value in asked.items() if name in named - {"prune", "schedule"}},
+        requested.get("workload", ""),
+        requested.get("hw", DEFAULT_HARDWARE),
+        overrides=settings(requested.get("set_"), requested.get("cpu")),  # type: ignore[arg-type]
+        sizes=sizes({name: requested.get(name) for name in NAMED_SIZES}, requested.get("size")),  # type: ignore[arg-type]
+        prune=_pruning(requested.get("prune"), requested.get("saliency"), requested.get("weights")),
+        mapping=by_hand(requested.get("tile")) or None,
+        schedule=schedules(requested.get("schedule")) or None,
+        **{name: value for name, value in requested.items() if name in named - {"prune", "schedule"}},
     )
 
 

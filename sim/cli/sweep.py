@@ -88,7 +88,7 @@ def sweep(
 ) -> None:
     """Simulate every combination; one row per point, a failing point is a row with its error."""
     check_table(output)
-    given = asked(request)
+    given = requested(request)
     given["sizes"] = {name: _listed(name, value) for name, value in dict(given["sizes"]).items()}
     table = _swept({**given, **points.lists(request), **vars(where), "cache": not no_cache})
     if output is not None:
@@ -145,7 +145,7 @@ def _schedules(given: list[str] | None) -> list[dict[str, str]] | None:
     return [{**read, "*": one.strip()} for one in several] if "*" in read else [read] if read else None
 
 
-def asked(request: Request) -> dict[str, Any]:
+def requested(request: Request) -> dict[str, Any]:
     """Return the fields of a request besides machine and graph, as keyword arguments of `sim.sweep` and `explore`."""
     given = {field.name: getattr(request, field.name) for field in fields(request)}
     named = {name: value for name, value in given.items() if name not in ("graph", "machine", "overrides", "mapping")}

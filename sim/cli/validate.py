@@ -73,10 +73,10 @@ class Selection:
     def nothing(self, rows: Sequence[Row]) -> list[str]:
         """Return why no row is selected: a name or a combination that no row has."""
         known = {"--kind": {row.kind for row in rows}, "--cfg": {row.cfg for row in rows}}
-        asked = {"--kind": self.kind or (), "--cfg": self.cfg or ()}
+        requested = {"--kind": self.kind or (), "--cfg": self.cfg or ()}
         unknown = [
             f"{option} {name}: no row of the tables has it{did_you_mean(name, known[option])}"
-            for option, names in asked.items()
+            for option, names in requested.items()
             for name in names
             if name not in known[option]
         ]

@@ -68,9 +68,9 @@ def schema_problems(
     sentences = []
     for key in keys:
         if key not in missing:
-            asked = ", or ".join(demands[key])
-            near = hint(key, {key: bounds[key]}) if key in bounds and "did you mean" not in asked else ""
-            sentences.append(f"{where}: {key}{values.get(key, '')}: {asked}{near}")
+            requested = ", or ".join(demands[key])
+            near = hint(key, {key: bounds[key]}) if key in bounds and "did you mean" not in requested else ""
+            sentences.append(f"{where}: {key}{values.get(key, '')}: {requested}{near}")
     if missing:
         sentences.append(f"{where}: missing: {', '.join(missing)} ({_MISSING})")
     return sentences, set(keys)

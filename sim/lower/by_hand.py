@@ -136,7 +136,7 @@ class _Kind(NamedTuple):
 class _Turn(NamedTuple):
     """All that the commands of one turn depend on: a tile's computes and stores, with the loads of the one behind it.
 
-    ``configures``: the width of its stores is told; ``apart``: a fence lies between the two tiles.
+    ``configures``: the width of its stores is configured here; ``apart``: a fence lies between the two tiles.
     """
 
     tile: _Kind | None

@@ -8,7 +8,7 @@ already are left out, because a command between two loops waits until the first 
 would use the same half, one configuration is kept for the sake of that wait.
 
 A part may keep the A of the part before: all of it lies in the scratchpad, in one tile or in two, one a half, so the
-loops of the next part are told DRAM address 0 for it and load B alone.
+loops of the next part get DRAM address 0 for it and load B alone.
 """
 
 from __future__ import annotations

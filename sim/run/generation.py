@@ -122,14 +122,14 @@ def generate(
     progress: Progress | None = None,
     memo: Memo | None = None,
     cache: bool = True,
-    **asked: Any,
+    **requested: Any,
 ) -> Generation:
     """Run a decoder over a prompt of ``seq`` tokens and generate ``tokens``.
 
     ``workload``: a decoder's name or its config.json; further arguments as for `sim.simulate` (``batch``, ``layers``,
     ``sparsity``, ``overrides`` ...). The prefill gives the first token. Raises InputError and Hang as `sim.simulate`.
     """
-    return generation(Request.of(workload, machine, {"seq": seq, **asked}), tokens, progress, memo, cache=cache)
+    return generation(Request.of(workload, machine, {"seq": seq, **requested}), tokens, progress, memo, cache=cache)
 
 
 def _has_positions(request: Request, length: int) -> bool:

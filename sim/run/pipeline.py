@@ -37,7 +37,7 @@ def simulate(
     memo: Memo | None = None,
     cache: bool = True,
     threads: int | None = None,
-    **asked: Any,
+    **requested: Any,
 ) -> Result:
     """Run ``graph`` on ``machine`` and return cycles, traffic and energy of each operator.
 
@@ -49,7 +49,7 @@ def simulate(
     ``progress``: called before each operator with (operators done, operators in all, name of the next); None shows
     it on stderr after two seconds, False shows nothing.
 
-    ``asked``: fields of `sim.run.request.Request`, and sizes of the workload (seq, batch, ...) under any other name:
+    ``requested``: fields of `sim.run.request.Request`; any other name is a size of the workload (seq, batch, ...):
     ``overrides``: dotted key -> value ("scratchpad.capacity": "512KiB"). ``sparsity``: "block16:0.5", "2:4",
     "unstructured:0.3" (masks drawn from ``seed``), a file of masks or a SPEC.toml (docs/SPARSITY.md). ``prune``:
     "heads=8,layers=6", or with the scores that select the parts kept (`sim.sparsity.edits.pruning`). ``clock``:
@@ -63,7 +63,7 @@ def simulate(
     if threads is not None and (not isinstance(threads, int) or threads < 1):
         raise InputError(f"threads: {threads!r}; the rule is threads >= 1 (nearest legal: 1)")
     demand("memo", memo, (Memo, NoneType), "a Memo (sim.timing.memo), or None")
-    case = resolve(Request.of(graph, machine, asked))
+    case = resolve(Request.of(graph, machine, requested))
     with shown(case.request.label, progress) as reported:
         return run(case, memo if memo is not None else Memo(default_timings() if cache else None), reported, threads)
 

@@ -26,17 +26,17 @@ def silent(_done: int, _total: int, _label: str) -> None:
 
 
 @contextmanager
-def shown(what: str, asked: Progress | bool | None = None, *, lines: bool = True) -> Iterator[Progress]:
-    """Yield a callback that shows progress on stderr, or the caller's own (``asked``); False shows nothing.
+def shown(what: str, requested: Progress | bool | None = None, *, lines: bool = True) -> Iterator[Progress]:
+    """Yield a callback that shows progress on stderr, or the caller's own (``requested``); False shows nothing.
 
     ``lines``: whether a stderr that is no terminal (a log, a notebook) gets lines. Unless nothing is to be shown, each
     part that is compiled meanwhile is announced.
     """
-    if not callable(asked):
-        demand("progress", asked, (bool, NoneType), "a function of (done, total, label), True, False or None")
-    if callable(asked):
-        yield asked
-    elif asked is False:
+    if not callable(requested):
+        demand("progress", requested, (bool, NoneType), "a function of (done, total, label), True, False or None")
+    if callable(requested):
+        yield requested
+    elif requested is False:
         yield silent
     elif sys.stderr is not None and sys.stderr.isatty():
         with _bar(what) as update, announced():

@@ -126,11 +126,11 @@ class Request:
             yield from schedules.problems(texts)
 
     @classmethod
-    def of(cls, graph: Graph | str | Path, machine: Any, asked: Mapping[str, Any]) -> Request:
+    def of(cls, graph: Graph | str | Path, machine: Any, requested: Mapping[str, Any]) -> Request:
         """Return the request of keyword arguments: fields by name, all others are sizes of the workload."""
         names = {field.name for field in fields(cls)} - {"graph", "machine", "sizes"}
-        options = {name: value for name, value in asked.items() if name in names}
-        sizes = {name: value for name, value in asked.items() if name not in names}
+        options = {name: value for name, value in requested.items() if name in names}
+        sizes = {name: value for name, value in requested.items() if name not in names}
         close = {name: get_close_matches(name, names, n=1, cutoff=0.8) for name in sizes}
         if problems := [f"no argument {name!r} (did you mean {near[0]!r}?)" for name, near in close.items() if near]:
             raise InputError(problems)
@@ -165,9 +165,9 @@ class Case:
 
     def steps(self) -> tuple[Step, ...]:
         """Return the plan. Raises InputError listing the operators that no engine of the machine can run."""
-        asked = self.request
+        requested = self.request
         return plan(
-            self.graph, self.hw, dataflow=asked.dataflow, sparsity=self.rules, mapping=asked.mapping,
+            self.graph, self.hw, dataflow=requested.dataflow, sparsity=self.rules, mapping=requested.mapping,
             schedule=self.schedule,
         )  # fmt: skip
 
@@ -289,10 +289,10 @@ def resolve(request: Request) -> Case:
     return Resolver().case(request)
 
 
-def _pruned(graph: Graph, asked: Pruning | str | None, rules: Rules | None) -> tuple[Graph, Selection]:
-    """Return the graph pruned by ``asked`` and the [[prune]] tables of ``rules``, and the indices kept."""
+def _pruned(graph: Graph, requested: Pruning | str | None, rules: Rules | None) -> tuple[Graph, Selection]:
+    """Return the graph pruned by ``requested`` and the [[prune]] tables of ``rules``, and the indices kept."""
     cuts = list(rules.prunings) if rules is not None else []
-    if asked is not None:
-        cuts.insert(0, parse_pruning(asked) if isinstance(asked, str) else asked)
+    if requested is not None:
+        cuts.insert(0, parse_pruning(requested) if isinstance(requested, str) else requested)
     small = prune.prune(graph, together(cuts))
     return small, {name: kept for cut in cuts for name, kept in choose(graph, cut).items()}

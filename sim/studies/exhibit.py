@@ -116,14 +116,14 @@ def chosen(study: str, figures: Sequence[str] = (), tables: Sequence[str] = ()) 
     Raises InputError that lists the available ones for a number that the study does not have.
     """
     exhibits = read(study)
-    asked = [("Figure", number) for number in figures] + [("Table", number) for number in tables]
-    if not asked:
+    requested = [("Figure", number) for number in figures] + [("Table", number) for number in tables]
+    if not requested:
         return exhibits
-    unknown = [(word, number) for word, number in asked if not any(e.shows(word, number) for e in exhibits)]
+    unknown = [(word, number) for word, number in requested if not any(e.shows(word, number) for e in exhibits)]
     if unknown:
         there = "; ".join(exhibit.name for exhibit in exhibits)
         raise InputError([f"{study} has no {word} {number}; there are: {there}" for word, number in unknown])
-    return tuple(e for e in exhibits if any(e.shows(word, number) for word, number in asked))
+    return tuple(e for e in exhibits if any(e.shows(word, number) for word, number in requested))
 
 
 def run(study: str, exhibit: Exhibit) -> tuple[Finding, ...]:

@@ -113,8 +113,8 @@ def explore(
     _check(wanted, trials, sampler, at_once)
     limits, mix = dict(options.get("constraints") or {}), designs.weights(workload)
     designs.check(limits)
-    asked = {name: value for name, value in options.items() if name not in NO_REQUEST}
-    space = _Space(hardware, grid, next(iter(mix)), asked)
+    requested = {name: value for name, value in options.items() if name not in NO_REQUEST}
+    space = _Space(hardware, grid, next(iter(mix)), requested)
     with ExitStack() as stack:
         store = options.get("store")
         kept = stack.enter_context(Store(store) if store is not None else nullcontext())
@@ -190,8 +190,8 @@ def _place(stack: ExitStack, options: Options) -> execution.Place | None:
 class _Space:
     """The grid: a point for each combination of values, made on request."""
 
-    def __init__(self, hardware: str, grid: Mapping[str, Sequence[Any]], workload: str, asked: Mapping[str, Any]):
-        found = points(hardware, {}, workload, asked)
+    def __init__(self, hardware: str, grid: Mapping[str, Sequence[Any]], workload: str, requested: Mapping[str, Any]):
+        found = points(hardware, {}, workload, requested)
         if len(found) != 1:
             raise InputError(
                 f"explore: sizes, sparsity and prune make {len(found)} runs of a point; give one value each"
@@ -319,7 +319,7 @@ def _search(
     }
     study = optuna.create_study(directions=["minimize"] * len(wanted), sampler=samplers[how.sampler]())
     answers = [objectives()[name] for name in wanted]
-    asked: dict[Key, Request] = {}
+    requested: dict[Key, Request] = {}
     simulated = 0
     for _ in range(MAX_POINTS_NAMED * how.trials):
         if simulated >= how.trials:
@@ -328,7 +328,7 @@ def _search(
         for _ in range(min(how.at_once, how.trials - simulated)):
             trial = study.ask()
             point = space.at([_suggested(trial, number, axis) for number, axis in enumerate(space.axes)])
-            asked.setdefault(_key(point), point)
+            requested.setdefault(_key(point), point)
             some.append((trial, point))
         progress(simulated, how.trials, some[0][1].label)
         allowed = [not tried.refused(point) for _, point in some]
@@ -338,7 +338,7 @@ def _search(
                 study.tell(trial, state=optuna.trial.TrialState.FAIL)
             else:
                 study.tell(trial, [row[name] for name in answers])
-    return list(asked.values())
+    return list(requested.values())
 
 
 def _suggested(trial: Any, number: int, axis: Sequence[tuple[tuple[str, Any], ...]]) -> int:

@@ -67,9 +67,9 @@ class Task:
 
 def _plain(point: Request) -> dict[str, Any]:
     """Return the request as plain data for JSON, without the overrides."""
-    asked = {field.name: getattr(point, field.name) for field in fields(point) if field.name != "overrides"}
-    words = {"hardware": asked.pop("machine"), "workload": named(asked.pop("graph"))}
-    return {**asked, **words, "sizes": dict(point.sizes)}
+    requested = {field.name: getattr(point, field.name) for field in fields(point) if field.name != "overrides"}
+    words = {"hardware": requested.pop("machine"), "workload": named(requested.pop("graph"))}
+    return {**requested, **words, "sizes": dict(point.sizes)}
 
 
 def refused_config(point: Request) -> dict[str, Any]:
@@ -94,9 +94,9 @@ def points(
     hardware: str | Sequence[str],
     grid: Mapping[str, Sequence[Any]],
     workloads: Workloads,
-    asked: Mapping[str, Any],
+    requested: Mapping[str, Any],
 ) -> list[Request]:
-    """Return every combination (arguments: `sim.sweeps.sweep`; ``asked``: fields of a request).
+    """Return every combination (arguments: `sim.sweeps.sweep`; ``requested``: fields of a request).
 
     Raises InputError for an empty or ill-formed one.
     """
@@ -108,12 +108,12 @@ def points(
         _names("hardware", hardware, Hardware, "write machine.model_dump_json() to NAME.json and give that path"),
         settings,
         _workloads(workloads),
-        _many(asked.get("sparsity")),
-        _many(asked.get("prune")),
-        _schedules(asked.get("schedule")),
-        _sizes(asked.get("sizes") or {}),
+        _many(requested.get("sparsity")),
+        _many(requested.get("prune")),
+        _schedules(requested.get("schedule")),
+        _sizes(requested.get("sizes") or {}),
     )
-    rest = {name: value for name, value in asked.items() if name not in ("sparsity", "prune", "schedule", "sizes")}
+    rest = {name: value for name, value in requested.items() if name not in ("sparsity", "prune", "schedule", "sizes")}
     combined = [
         Request(workload, machine, overrides, sizes, sparsity=pattern, prune=cut, schedule=order, **rest)
         for machine, overrides, workload, pattern, cut, order, sizes in itertools.product(*lists)

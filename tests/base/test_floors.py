@@ -137,7 +137,7 @@ def test_no_room_asks_what_kind_of_work_item_it_has() -> None:
         if isinstance(node, ast.ClassDef) and {ast.unparse(base) for base in node.bases} & {"Item", "SparseItem"}
     }
     assert {"Matmul", "SparseItem", "PackedMatmul", "Conv"} <= items
-    asked = [
+    requested = [
         f"{name_of(path)}, line {node.lineno}: {ast.unparse(node)}"
         for path in FILES
         if path.relative_to(ROOT).parts[0] in ROOMS and ROOT / "sim" / "mapping" not in path.parents
@@ -145,7 +145,7 @@ def test_no_room_asks_what_kind_of_work_item_it_has() -> None:
         if isinstance(node, ast.Call) and ast.unparse(node.func) in ("isinstance", "issubclass")
         if items & {name.id for name in ast.walk(node.args[1]) if isinstance(name, ast.Name)}
     ]
-    assert asked == []
+    assert requested == []
 
 
 ATTENTION = {"softmax", "top_k"}

@@ -113,12 +113,12 @@ def patterns() -> str:
     return table(["sparsity", "machine", "dense, CPU s", "CPU s", "times dense", "bar"], rows)
 
 
-def beside_peers(asked: dict[str, str | None]) -> str:
+def beside_peers(requested: dict[str, str | None]) -> str:
     """Return the table of one product in other simulators."""
     own = peers.ours()
     rows = [["Carat", f"{own['cpu_s']:.3f}", ""]]
     for peer, code in peers.PEERS.items():
-        interpreter = asked[peer]
+        interpreter = requested[peer]
         if interpreter:
             theirs = peers.ask(interpreter, code)
             rows.append([peer, f"{theirs['cpu_s']:.2f}", f"{theirs['cpu_s'] / own['cpu_s']:,.0f}"])
@@ -186,18 +186,18 @@ def main() -> None:
     parser.add_argument("--first", action="store_true", help="also time the first run ever, which compiles")
     for peer in peers.PEERS:
         parser.add_argument(f"--{peer}", metavar="PYTHON")
-    asked = parser.parse_args()
+    requested = parser.parse_args()
     where = machine()
     whole, layer_s = networks()
     parts = {
         "machine": where,
         "networks": whole,
-        "processes": processes(asked.first, layer_s),
+        "processes": processes(requested.first, layer_s),
         "patterns": patterns(),
-        "peers": beside_peers(vars(asked)),
-        "searches": searches(asked.jobs),
+        "peers": beside_peers(vars(requested)),
+        "searches": searches(requested.jobs),
         "slow": slow(),
-        "sweep": sweep(asked.jobs, asked.every, layer_s),
+        "sweep": sweep(requested.jobs, requested.every, layer_s),
         "counters": recorded(),
     }
     text = INTRODUCTION.read_text()

@@ -130,7 +130,7 @@ def ours() -> dict[str, Any]:
 
 
 def main() -> None:
-    """Print one JSON line for Carat and one for each peer asked for."""
+    """Print one JSON line for Carat and one for each peer requested."""
     sys.path.insert(0, str(Path(__file__).parents[2]))
     parser = argparse.ArgumentParser(description=__doc__)
     for peer in PEERS:

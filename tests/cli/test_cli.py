@@ -110,9 +110,9 @@ def test_run_says_what_pruning_kept(capsys: pytest.CaptureFixture[str], tmp_path
     weights = {f"L0.{name}.weight": np.ones(shape) * large for name, shape in shapes.items()}
     np.savez(tmp_path / "weights.npz", allow_pickle=False, **weights)
     for option, file in (("--saliency", "scores.npz"), ("--weights", "weights.npz")):
-        asked = [*RUN, "--prune", "heads=1", option, str(tmp_path / file)]
-        assert json.loads(answer(capsys, *asked, "--json"))["kept"] == {"L0.heads": [1]}
-    out = answer(capsys, *asked, "-o", str(tmp_path / "run"))
+        requested = [*RUN, "--prune", "heads=1", option, str(tmp_path / file)]
+        assert json.loads(answer(capsys, *requested, "--json"))["kept"] == {"L0.heads": [1]}
+    out = answer(capsys, *requested, "-o", str(tmp_path / "run"))
     assert "L0.heads: 1 kept: 1" in out
     assert np.load(tmp_path / "run" / "kept.npz")["L0.heads"].tolist() == [1]
     assert json.loads((tmp_path / "run" / "run.json").read_text())["stay"] == ["L0.heads: 1 kept: 1"]

@@ -1,4 +1,4 @@
-"""The ends of the command line: one line for everything, the right exit code, and no traceback without being asked."""
+"""The ends of the command line: one line for everything, the right exit code, and no traceback unless requested."""
 
 from __future__ import annotations
 

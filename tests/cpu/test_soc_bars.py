@@ -1,6 +1,6 @@
 """The whole SoC as measured in RTL (tests/oracle/soc): library calls from call to return, first and warm.
 
-The bars are those that the prices were asked to meet; rows that miss them are named here with the reason.
+These are the bars that the prices must meet; rows that miss them are named here with the reason.
 """
 
 from __future__ import annotations

@@ -25,9 +25,9 @@ SIZES = {"seq": 40, "hidden": 96, "heads": 2, "ffn": 160}
 """No multiples of the array's 16, so that edges of blocks are among what is compared."""
 
 
-def values(graph: Graph, hw: hardware.Hardware, seed: int = 0, **asked: object) -> dict[str, np.ndarray]:
+def values(graph: Graph, hw: hardware.Hardware, seed: int = 0, **requested: object) -> dict[str, np.ndarray]:
     """Return each tensor after all programs of a plan ran on the same DRAM; nothing clashed."""
-    steps = plan(graph, hw, **asked)
+    steps = plan(graph, hw, **requested)
     assert all(step.engine == "array" for step in steps)
     machine = Machine(hw, DRAM_BYTES, BASE_ADDRESS, layernorm="hardware")
     rng = np.random.default_rng(seed)

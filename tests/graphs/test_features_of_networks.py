@@ -99,12 +99,12 @@ def test_every_builder_is_met() -> None:
 
 @pytest.mark.parametrize("feature", FEATURES)
 def test_every_network_takes_every_feature_or_refuses_it_in_words(feature: str, graphs: dict[str, Graph]) -> None:
-    machine, asked = FEATURES[feature]
+    machine, requested = FEATURES[feature]
     taken = []
     resolver = Resolver()
     for name, graph in graphs.items():
         try:
-            steps = resolver.case(Request.of(graph, machine, asked)).steps()
+            steps = resolver.case(Request.of(graph, machine, requested)).steps()
         except InputError as error:
             assert str(error).strip() and "Traceback" not in str(error)
             continue

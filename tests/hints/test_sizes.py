@@ -24,8 +24,8 @@ WORD = re.compile(r"(?:no size|unknown \w+|is) '(?P<old>[^']*)'.*did you mean '(
 
 def changes(problem: str, sizes: dict[str, Any]) -> dict[str, Any]:
     """Return what a refusal says to change: a size -> its legal value."""
-    _, asked, hint = problem.partition("nearest")
-    if asked and (match := BARE.match(asked + hint)):
+    _, requested, hint = problem.partition("nearest")
+    if requested and (match := BARE.match(requested + hint)):
         said = [size for size in sizes if re.search(rf"\b{size}\b", problem)]
         return {said[0]: int(match["value"].replace(",", ""))} if said else {}
     return {match["size"]: int(match["value"].replace(",", "")) for match in NAMED.finditer(hint)}

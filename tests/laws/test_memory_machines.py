@@ -60,7 +60,7 @@ def test_a_program_finds_the_rows_that_the_one_before_left_open(seed: int) -> No
 
 @pytest.mark.parametrize("device", devices())
 def test_each_byte_of_a_product_is_brought_by_a_burst(device: str) -> None:
-    """Bursts are whole lines: at least the bytes asked for, and as many commands as hits, misses and conflicts."""
+    """Bursts are whole lines: at least the bytes requested, and as many commands as hits, misses and conflicts."""
     hw = load("gemmini_default", {"memory.dram": device, "memory.dram.controller.posted_writes": False})
     timing = run(lower(WORKS["matmul"], hw), hw)
     count, line = timing.counters, hw.memory.dram.line_bytes  # type: ignore[union-attr]

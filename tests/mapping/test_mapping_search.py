@@ -138,10 +138,10 @@ def test_same_mapping_with_any_number_of_workers() -> None:
 
 
 class NoWorkers(Workers):
-    """Fails when asked: everything must come from the journal."""
+    """Fails when requested: everything must come from the journal."""
 
     def run(self, tasks: list[Task]) -> list[Answer]:  # type: ignore[override]
-        raise AssertionError(f"asked for {len(tasks)} simulations that were kept")
+        raise AssertionError(f"requested {len(tasks)} simulations that were kept")
 
 
 class DyingWorkers(Workers):

@@ -72,15 +72,15 @@ def browser() -> Iterator[Any]:
 
 
 def show(browser: Any, path: Path, width: int = 1280, scheme: str = "light") -> tuple[Any, list[str], list[str]]:
-    """Return the open page, what it wrote to the console, and what it asked for."""
+    """Return the open page, what it wrote to the console, and what it requested."""
     tab = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme).new_page()
     said: list[str] = []
-    asked: list[str] = []
+    requested: list[str] = []
     tab.on("console", lambda message: said.append(message.text))
     tab.on("pageerror", lambda error: said.append(str(error)))
-    tab.on("request", lambda request: asked.append(request.url))
+    tab.on("request", lambda request: requested.append(request.url))
     tab.goto(path.as_uri())
-    return tab, said, asked
+    return tab, said, requested
 
 
 NAMES = ("one", "three", "sweep")
@@ -92,9 +92,9 @@ NAMES = ("one", "three", "sweep")
 @pytest.mark.parametrize("name", NAMES)
 def test_a_page_can_be_read(browser: Any, pages: dict[str, Path], name: str, width: int, scheme: str) -> None:
     """No error, no request beyond the file, nothing cut off, letters large enough, ink against paper."""
-    tab, said, asked = show(browser, pages[name], width, scheme)
+    tab, said, requested = show(browser, pages[name], width, scheme)
     assert said == []
-    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
+    assert [url for url in requested if not url.startswith(("file:", "data:"))] == []
     assert tab.evaluate("document.documentElement.scrollWidth") <= width, "the page itself does not scroll sideways"
     small = tab.evaluate(
         "[...document.querySelectorAll('figure svg text')].map(t => t.getBoundingClientRect())"

@@ -219,8 +219,8 @@ def test_an_overlapped_run_is_never_slower_than_the_librarys():
 
 def test_a_sweep_over_schedules_has_a_row_and_a_name_for_each():
     # Oracle: the runs one by one.
-    asked = [None, "streaming", {"*.W_out": "fused"}]
-    table = sim.sweep("gemmini_ibert", workloads="encoder-layer", sizes=SMALL, schedule=asked, jobs=1)
+    requested = [None, "streaming", {"*.W_out": "fused"}]
+    table = sim.sweep("gemmini_ibert", workloads="encoder-layer", sizes=SMALL, schedule=requested, jobs=1)
     assert [None if name != name else name for name in table["schedule"]] == [None, "streaming", "*.W_out=fused"]
-    alone = [sim.simulate("encoder-layer", "gemmini_ibert", schedule=one, **SMALL).cycles for one in asked]
+    alone = [sim.simulate("encoder-layer", "gemmini_ibert", schedule=one, **SMALL).cycles for one in requested]
     assert list(table["cycles"]) == alone

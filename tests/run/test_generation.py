@@ -45,16 +45,16 @@ def test_the_command_prints_one_row_a_token() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "message"),
+    ("requested", "message"),
     [
         ({"tokens": 0}, "tokens is 0, must be a whole number from 1"),
         ({"kv": 5}, "begins with an empty cache"),
         ({"seq": 1 << 22, "tokens": 2}, "beyond the limit of 4,194,304 keys"),
     ],
 )
-def test_what_cannot_be_generated_is_refused(asked: dict[str, int], message: str) -> None:
+def test_what_cannot_be_generated_is_refused(requested: dict[str, int], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        sim.generate("distilgpt2", "gemmini_ibert", **{"layers": 1, **asked})
+        sim.generate("distilgpt2", "gemmini_ibert", **{"layers": 1, **requested})
 
 
 def test_an_encoder_generates_nothing() -> None:

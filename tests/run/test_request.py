@@ -20,10 +20,10 @@ TINY = {"seq": 16, "hidden": 32, "heads": 2, "ffn": 32}
 
 
 def test_keywords_that_are_no_field_are_sizes() -> None:
-    asked = Request.of("encoder-layer", "gemmini_ibert", {"seed": 3, "overrides": {"clock_mhz": 500}, **TINY})
-    assert (asked.seed, asked.overrides, dict(asked.sizes)) == (3, (("clock_mhz", 500),), TINY)
-    assert asked == Request("encoder-layer", "gemmini_ibert", {"clock_mhz": 500}, TINY, seed=3)  # type: ignore[arg-type]
-    assert hash(asked) == hash(pickle.loads(pickle.dumps(asked)))
+    requested = Request.of("encoder-layer", "gemmini_ibert", {"seed": 3, "overrides": {"clock_mhz": 500}, **TINY})
+    assert (requested.seed, requested.overrides, dict(requested.sizes)) == (3, (("clock_mhz", 500),), TINY)
+    assert requested == Request("encoder-layer", "gemmini_ibert", {"clock_mhz": 500}, TINY, seed=3)  # type: ignore[arg-type]
+    assert hash(requested) == hash(pickle.loads(pickle.dumps(requested)))
 
 
 def test_command_line_and_python_ask_for_the_same() -> None:

@@ -237,8 +237,8 @@ def test_a_scheme_that_costs_more_cycles_than_dense_runs_as_dense(line: str) -> 
     # The fault found: 512 x 512 x 512 at block16:0.995 took 2.4 % more cycles than dense.
     graph = encoder_layer(seq=64, hidden=128, heads=2, ffn=256)
     library, dense, sparse = (
-        sim.simulate(graph, "gemmini_sparse", sparsity=asked, cache=False).ops.set_index("op")
-        for asked in (None, "dense", line)
+        sim.simulate(graph, "gemmini_sparse", sparsity=requested, cache=False).ops.set_index("op")
+        for requested in (None, "dense", line)
     )
     products = [op.name for op in graph.ops if parse(line).rule_for(op, graph) is not None]
     for name in products:

@@ -142,7 +142,7 @@ def test_from_a_specification_and_by_default(tmp_path: Path) -> None:
 
 
 def test_by_default_what_cannot_lie_packed_is_gated(dense: dict[str, dict[str, object]]) -> None:
-    # Scores leave through the softmax by whole rows; asked for by name, packing them is refused.
+    # Scores leave through the softmax by whole rows; requested by name, packing them is refused.
     found = run(parse("activations=2:4"))
     assert found["L0.scores"]["scheme"] == "gate" and found["L0.scores"]["cycles"] == dense["L0.scores"]["cycles"]
     assert found["L0.FF1"]["scheme"] == found["L0.context"]["scheme"] == "select"

@@ -77,9 +77,9 @@ def test_a_part_of_a_group_is_refused_and_the_nearest_whole_one_named() -> None:
 
 def test_experts_of_a_layer_are_chosen_one_by_one() -> None:
     config = replace(SMALL, layers=1, experts=2, per_token=2)
-    asked = choices(decoder("small", config, Step(5)), parse("ffn=48"))
-    assert sorted(asked) == ["L0.E0.silu.ffn", "L0.E1.silu.ffn"]
-    assert all(np.array_equal(choice.owner, np.arange(96)) for choice in asked.values())
+    requested = choices(decoder("small", config, Step(5)), parse("ffn=48"))
+    assert sorted(requested) == ["L0.E0.silu.ffn", "L0.E1.silu.ffn"]
+    assert all(np.array_equal(choice.owner, np.arange(96)) for choice in requested.values())
 
 
 def test_a_routers_softmax_is_no_attention() -> None:

@@ -80,9 +80,9 @@ def spec(folder: Path, text: str) -> str:
 def test_a_table_does_what_the_option_does(
     tmp_path: Path, table: str, line: str, scores: str | None, weights: str | None
 ) -> None:
-    asked = spec(tmp_path, f"[[prune]]\n{table}\n")
+    requested = spec(tmp_path, f"[[prune]]\n{table}\n")
     option = parse(line, *(tmp_path / file if file else None for file in (scores, weights)))
-    by_table = sim.simulate(GRAPH, "gemmini_ibert", sparsity=asked)
+    by_table = sim.simulate(GRAPH, "gemmini_ibert", sparsity=requested)
     by_option = sim.simulate(GRAPH, "gemmini_ibert", prune=option)
     assert by_table.rows == by_option.rows and by_table.graph == by_option.graph != GRAPH
     stay = {name: numbers.tolist() for name, numbers in by_option.case.kept.items() if name != "layers"}
@@ -92,14 +92,14 @@ def test_a_table_does_what_the_option_does(
 
 def test_sweeps_take_pruning_from_both_places(tmp_path: Path) -> None:
     # Oracle: single runs. A table and the option add up; a part that both cut is refused, as a row with its error.
-    asked = spec(
+    requested = spec(
         tmp_path, "[[prune]]\nheads = 1\nscores = 'scores.npz'\n[[weights]]\npattern = 'block16'\ndensity = 0.5\n"
     )
     table = sim.sweep(
         ["gemmini_ibert"],
         workloads="encoder-layer",
         sizes={"seq": 16, "hidden": 32, "heads": 2, "ffn": 64, "layers": 2},
-        sparsity=["block16:0.5", asked],
+        sparsity=["block16:0.5", requested],
         prune=[None, "ffn=32", "heads=1"],
         jobs=1,
         cache=False,
@@ -194,10 +194,10 @@ def test_rules_that_only_prune_leave_the_weights_dense(tmp_path: Path) -> None:
 @pytest.mark.parametrize("line", ["attention=topk:0.25/pack", "pruned"])
 def test_a_kept_run_says_how_to_do_it_again(tmp_path: Path, line: str) -> None:
     # What --sparsity edits in the graph must not be edited twice, what it prunes by weights not be looked for again.
-    asked = spec(tmp_path, "[[prune]]\nhidden = 24\nweights = 'weights.npz'\n") if line == "pruned" else line
-    first = sim.simulate(GRAPH, "gemmini_sparse", sparsity=asked)
+    requested = spec(tmp_path, "[[prune]]\nhidden = 24\nweights = 'weights.npz'\n") if line == "pruned" else line
+    first = sim.simulate(GRAPH, "gemmini_sparse", sparsity=requested)
     first.save(tmp_path / "run")
     command = json.loads((tmp_path / "run" / "run.json").read_text())["reproduce"].split()
-    assert command[:2] == ["carat", "run"] and command[-2:] == ["--sparsity", asked]
-    again = sim.simulate(command[2], command[4], sparsity=asked)
+    assert command[:2] == ["carat", "run"] and command[-2:] == ["--sparsity", requested]
+    again = sim.simulate(command[2], command[4], sparsity=requested)
     assert again.rows == first.rows

@@ -28,11 +28,11 @@ def test_commands_of_sparse_products_come_at_the_pace_of_the_cpu(line: str) -> N
     """Every command behind the configuration is one of a hand-written stream: its price, or a scheduler's one cycle."""
     graph = workloads.build("encoder-layer", **SMALL)
     for prices, scheduled in (("none", False), ("rocket", False), ("none", True)):
-        asked = f"{line}/scheduler" if scheduled else line
+        requested = f"{line}/scheduler" if scheduled else line
         if scheduled and not line.startswith("block"):
             continue
         hw = hardware.load("gemmini_sparse", {"cpu.prices": prices, "cpu.command_cycles": 3, "cpu.loop_cycles": 3})
-        rules = parse(asked)
+        rules = parse(requested)
         steps = [step for step in plan(rules.edit(graph), hw, sparsity=rules) if step.name == "L0.FF1"]
         program = lower(steps[0].equivalent[0], hw)
         gaps = set(program["gap"][30:-1].tolist())

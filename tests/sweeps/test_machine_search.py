@@ -86,7 +86,7 @@ def test_the_rebalancing_of_kim_is_found() -> None:
     """Kim et al., 3.4.3: within 320 KiB the scratchpad shrinks and the accumulator grows (256 + 64 -> 64 + 256 KiB;
     their Figure 13 has 91 % for that and for 128 + 128).
 
-    On one layer with 512 tokens, with fewest cycles asked for and the memory at the rate that Figure 13 shows (fitted:
+    On one layer with 512 tokens, with fewest cycles requested and the memory at the rate that Figure 13 shows (fitted:
     docs/REPRODUCTION.md). The search begins anywhere and knows sizes and limit only.
     """
     sizes = ["64KiB", "128KiB", "256KiB"]

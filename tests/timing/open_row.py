@@ -1,6 +1,6 @@
 """Run as a script with NUMBA_DISABLE_JIT=1: the core in front of a toy memory with one open row, by all clocks.
 
-Writes, as JSON, cycles, the clock that ran and the refusal for the clock asked for; and the cycles of the fixed memory.
+Writes, as JSON, cycles, the clock that ran and the refusal for the clock requested; and the cycles of the fixed memory.
 """
 
 from __future__ import annotations

@@ -54,13 +54,13 @@ def test_a_folder_that_others_may_replace_is_not_trusted(tmp_path: Path) -> None
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give a folder away")
 def test_another_users_folder_is_not_trusted(tmp_path: Path) -> None:
-    """Neither where it was asked for nor under the temporary directory: each used to be unpickled as it lay there."""
-    for home in (tmp_path / "asked", tmp_path / f"carat-{os.getuid()}"):
+    """Neither where it was requested nor under the temporary directory: each used to be unpickled as it lay there."""
+    for home in (tmp_path / "requested", tmp_path / f"carat-{os.getuid()}"):
         home.mkdir()
         (home / "carat").mkdir(mode=0o700)
         os.chown(home / "carat", 12345, 12345)
-    folder = Path(said(FOLDER, CARAT_CACHE_DIR=str(tmp_path / "asked"), TMPDIR=str(tmp_path)))
-    assert folder.parents[1] == tmp_path and folder.parent.name not in ("asked", f"carat-{os.getuid()}")
+    folder = Path(said(FOLDER, CARAT_CACHE_DIR=str(tmp_path / "requested"), TMPDIR=str(tmp_path)))
+    assert folder.parents[1] == tmp_path and folder.parent.name not in ("requested", f"carat-{os.getuid()}")
     assert not folder.exists()  # it ended with its process
 
 

@@ -231,19 +231,19 @@ def test_refused_and_hanging_operators_are_named_from_a_thread_too(monkeypatch: 
 
 def test_memo_forgets_the_oldest_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sim.timing.memo.MAX_TIMINGS", 2)
-    memo, asked = Memo(), []
+    memo, requested = Memo(), []
     item = build.matmul(16, 16, 16)
 
     timed = timer.run(program(), HW)
 
     def answer(phase: int) -> None:
         def run() -> Timing:
-            asked.append(phase)
+            requested.append(phase)
             return timed
 
         assert memo.timing(item, HW, phase, "leap", run) == timed
 
     for phase in (0, 1, 0, 2, 0, 1):
         answer(phase)
-    assert asked == [0, 1, 2, 1], "0 was used in between, 1 was not"
+    assert requested == [0, 1, 2, 1], "0 was used in between, 1 was not"
     assert memo.known(item, HW, 2, "leap") is None

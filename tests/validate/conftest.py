@@ -16,7 +16,7 @@ TIMES = [(name, "i8") for name in ("queue", "funct", "rs1", "rs2", "t_alloc", "t
 
 
 class FakeCore:
-    """Ten cycles a command; a program without any fence never ends. Keeps what it was asked to run."""
+    """Ten cycles a command; a program without any fence never ends. Keeps what it was requested to run."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[object, str, int]] = []

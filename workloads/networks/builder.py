@@ -184,10 +184,10 @@ class Network(Parts):
         for item, count in enumerate(counts):
             tail = f".b{item}" if sequences > 1 else ""
             parts = zip(*(_split(rows, share, groups, columns) for columns in (size, taken)), strict=True)
-            for (first, heads_here, asked), (_, _, given) in parts:
+            for (first, heads_here, requested), (_, _, given) in parts:
                 inside = f"{tail}.g{first}" if share > 1 and rows > 1 else tail
                 queries, result = (
-                    view(t.name, item * rows * t.shape[-1]) for view, t in ((asked, q), (given, context))
+                    view(t.name, item * rows * t.shape[-1]) for view, t in ((requested, q), (given, context))
                 )
                 at, weights = self.name_of(f"scores{inside}"), self.name_of(f"softmax{inside}")
                 kept = _keys(k.name, k.shape[-1], (count, size), item * stored, first, heads_here)

@@ -68,8 +68,8 @@ class _Towers:
         """Attend over all rows with one learned query, and add a feed-forward network of the result to it."""
         net, sizes, batch = self.net, self.pair.image, self.of.batch
         probe = net.tensor("probe", (1, sizes.hidden), kind="weight")
-        asked = View(probe.name, 1, batch, sizes.hidden, 0, 0)
-        q = net.linear(asked, sizes.hidden, name="pool_Q")
+        requested = View(probe.name, 1, batch, sizes.hidden, 0, 0)
+        q = net.linear(requested, sizes.hidden, name="pool_Q")
         k, v = (net.linear(x, sizes.hidden, name=f"pool_{part}") for part in "KV")
         context = net.attention(q, k, v, heads=sizes.heads, batch=batch)
         x = net.linear(context, sizes.hidden, name="pool_out")

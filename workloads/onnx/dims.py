@@ -53,7 +53,7 @@ def shapes(what: str, graph: onnx.GraphProto, given: Mapping[str, object]) -> Sh
     if problems:
         raise InputError(problems)
     weights = {tensor.name for tensor in graph.initializer}
-    asked: dict[str, list[str]] = {}
+    requested: dict[str, list[str]] = {}
     wanted: dict[str, list[str | int]] = {}
     for value in graph.input:
         if value.name not in weights:
@@ -61,10 +61,10 @@ def shapes(what: str, graph: onnx.GraphProto, given: Mapping[str, object]) -> Sh
             for axis in wanted[value.name]:
                 if isinstance(axis, str):
                     for name in _names(axis):
-                        asked.setdefault(name, []).append(value.name)
-    known = _matched(what, asked, given)
-    if missing := [name for name in asked if name not in known]:
-        named = ", ".join(f"{name} (of {', '.join(dict.fromkeys(asked[name]))})" for name in missing)
+                        requested.setdefault(name, []).append(value.name)
+    known = _matched(what, requested, given)
+    if missing := [name for name in requested if name not in known]:
+        named = ", ".join(f"{name} (of {', '.join(dict.fromkeys(requested[name]))})" for name in missing)
         example = ",".join(f"{name}={1 if 'batch' in name else 128}" for name in missing)
         raise InputError(f"{what}: dimensions without a number: {named}; give them, e.g. --dim {example}")
     return {
@@ -111,16 +111,16 @@ def _names(axis: str) -> list[str]:
     return [part for part in _terms(axis) if not part.isdecimal()]
 
 
-def _matched(what: str, asked: Mapping[str, object], given: Mapping[str, object]) -> dict[str, int]:
+def _matched(what: str, requested: Mapping[str, object], given: Mapping[str, object]) -> dict[str, int]:
     """Return the number of each name, given by the name or a prefix of it (seq for sequence_length)."""
     known: dict[str, int] = {}
     problems = []
     for name, value in given.items():
-        hits = [name] if name in asked else [one for one in asked if one.startswith(name)]
+        hits = [name] if name in requested else [one for one in requested if one.startswith(name)]
         if not hits:
             problems.append(
-                f"{what}: no dimension {name!r}{did_you_mean(name, asked)}"
-                if asked
+                f"{what}: no dimension {name!r}{did_you_mean(name, requested)}"
+                if requested
                 else f"{what}: all dimensions are fixed; {name} cannot be given"
             )
         for hit in hits:

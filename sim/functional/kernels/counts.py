@@ -49,15 +49,15 @@ def _window(m, address, left):  # type: ignore[no-untyped-def]
 @njit
 def count_read(m, address, length, row_bytes):  # type: ignore[no-untyped-def]
     """Count the requests of one row of ``length`` bytes; ``m.pieces``: number of requests for each local row."""
-    asked = 0
+    requested = 0
     m.pieces[: (length - 1) // row_bytes + 1] = 0
-    while asked < length:
-        size, useful = _window(m, address + asked, length - asked)
+    while requested < length:
+        size, useful = _window(m, address + requested, length - requested)
         m.counts.dram_read_requests += 1
         m.counts.dram_read_bytes += size
-        for block in range(asked // row_bytes, (asked + useful - 1) // row_bytes + 1):
+        for block in range(requested // row_bytes, (requested + useful - 1) // row_bytes + 1):
             m.pieces[block] += 1
-        asked += useful
+        requested += useful
 
 
 @njit
@@ -66,13 +66,13 @@ def count_stored(m, address, length, row_bytes):  # type: ignore[no-untyped-def]
 
     A row is written by the request that completes it, and by each request entirely inside it.
     """
-    asked = 0
-    while asked < length:
-        size, useful = _window(m, address + asked, length - asked)
+    requested = 0
+    while requested < length:
+        size, useful = _window(m, address + requested, length - requested)
         m.counts.dram_read_requests += 1
         m.counts.dram_read_bytes += size
-        m.counts.spad_write_rows += max(1, (asked % row_bytes + useful) // row_bytes)
-        asked += useful
+        m.counts.spad_write_rows += max(1, (requested % row_bytes + useful) // row_bytes)
+        requested += useful
 
 
 @njit

@@ -27,10 +27,10 @@ def shared_memory(hw: Hardware) -> Iterator[Broken]:
 
 def shared_requests(hw: Hardware) -> Iterator[Broken]:
     """The requests in flight of all cores fit into the memory's side."""
-    count, asked = hw.cores.count, hw.dma.max_in_flight_requests
-    if count > 1 and count * asked > REQUESTS:
+    count, requested = hw.cores.count, hw.dma.max_in_flight_requests
+    if count > 1 and count * requested > REQUESTS:
         demand = f"{count} cores have at most {REQUESTS} requests in flight in each direction"
-        yield Broken(("dma.max_in_flight_requests", "cores.count"), asked, demand, REQUESTS // count)
+        yield Broken(("dma.max_in_flight_requests", "cores.count"), requested, demand, REQUESTS // count)
 
 
 def shared_latency(hw: Hardware) -> Iterator[Broken]:

@@ -68,7 +68,7 @@ def read(given: str | Mapping[str, str] | None) -> dict[str, str]:
 
 def text(given: str | Mapping[str, str] | None) -> str | None:
     """Return a request's field as one text, for the column of a sweep; None for the library's order."""
-    found = ",".join(asked if of == "*" else f"{of}={asked}" for of, asked in read(given).items())
+    found = ",".join(requested if of == "*" else f"{of}={requested}" for of, requested in read(given).items())
     return found or None
 
 
@@ -77,7 +77,7 @@ def parts(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split("+"))
 
 
-def asked(choices: Choices) -> bool:
+def requested(choices: Choices) -> bool:
     """Return whether another schedule than the library's is requested for any operator."""
     return any(set(parts(text)) - {"library"} for text in choices.values())
 
@@ -96,19 +96,19 @@ def problems(choices: Choices) -> list[str]:
     """Return the problems of the names of schedules."""
     found = []
     for text in choices.values():
-        asked = parts(text)
+        requested = parts(text)
         known = list(WHAT)
         found += [
             f"schedule {part!r} is unknown; there are {', '.join(known)}{did_you_mean(part, known)}"
-            for part in asked
+            for part in requested
             if part not in known
         ]
-        if len(asked) > 1 and (alone := [part for part in asked if part in ("library", BEST)]):
+        if len(requested) > 1 and (alone := [part for part in requested if part in ("library", BEST)]):
             found.append(f"schedule {text!r}: {alone[0]} cannot be joined with others; nearest: {alone[0]}")
         found += [
             f"schedule {text!r}: {one} and {other} contradict each other; nearest: {one}"
             for one, other in EXCLUSIVE
-            if one in asked and other in asked
+            if one in requested and other in requested
         ]
     return list(dict.fromkeys(found))
 

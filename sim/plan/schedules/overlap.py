@@ -38,10 +38,10 @@ def overlapped(steps: Iterable[Step], at: Planning) -> list[Step]:
 def _able(step: Step, at: Planning) -> bool:
     """Return whether a step's programs may be parts of a chain under its schedule."""
     chainable = bool(step.works) and all(work.is_chainable for work in step.works)
-    return chainable and not (isinstance(step, ArrayStep) and step.others) and bool(_asked(step, at))
+    return chainable and not (isinstance(step, ArrayStep) and step.others) and bool(_requested(step, at))
 
 
-def _asked(step: Step, at: Planning) -> frozenset[str]:
+def _requested(step: Step, at: Planning) -> frozenset[str]:
     """Return which of the schedules of this module a step is to have."""
     return frozenset(name for name in ("overlap", "resident") if at.asks(step.name, name))
 
@@ -50,7 +50,7 @@ def _independent(step: Step, other: Step, at: Planning, ops: Mapping[str, Op]) -
     """Return whether two steps can run in any order, in one word mode: neither reads what the other writes."""
     if not (_able(step, at) and _able(other, at) and step.machine == other.machine):
         return False
-    if _asked(step, at) != _asked(other, at):
+    if _requested(step, at) != _requested(other, at):
         return False
     (reads, writes), (other_reads, other_writes) = _tensors(step, ops), _tensors(other, ops)
     return not (reads & other_writes or writes & other_reads)
@@ -63,14 +63,14 @@ def _tensors(step: Step, ops: Mapping[str, Op]) -> tuple[set[str], set[str]]:
 
 
 def _together(group: list[Step], at: Planning) -> list[Step]:
-    """Return a group as the schedules asked for have it: as one step, or as it was with the reason."""
-    asked = _asked(group[0], at)
+    """Return a group as the schedules requested have it: as one step, or as it was with the reason."""
+    requested = _requested(group[0], at)
     works = [work for step in group for work in step.works]
-    if "resident" in asked and resident.shares(works):
-        return [_resident(group, at, asked)]
-    if "overlap" in asked and len(works) > 1:
+    if "resident" in requested and resident.shares(works):
+        return [_resident(group, at, requested)]
+    if "overlap" in requested and len(works) > 1:
         return [_joined(group)]
-    if "overlap" in asked:
+    if "overlap" in requested:
         reason = Declined("overlap", "a single program, and the operators before and after it depend on it")
     else:
         reason = Declined("resident", "no operator beside it that is independent of it reads the same rows")
@@ -82,11 +82,11 @@ def _declined(step: Any, reason: Declined) -> Step:
     return found
 
 
-def _resident(group: list[Step], at: Planning, asked: frozenset[str]) -> Step:
+def _resident(group: list[Step], at: Planning, requested: frozenset[str]) -> Step:
     """Return a group as one step whose shared inputs stay; its other programs are those of overlap, and its own."""
     whole: Any = _whole(group)
     joined: Any = _joined(group)
-    rest = (replace(joined, others=()), whole) if "overlap" in asked else (whole,)
+    rest = (replace(joined, others=()), whole) if "overlap" in requested else (whole,)
     found = [
         replace(whole, works=chains, schedule=_named(group, "resident"))
         for chains in resident.programs(whole.works, group[0].machine or at.hw, MAX_PARTS)

@@ -48,7 +48,7 @@ Group = tuple["Step", ...]
 
 def run(case: Case, progress: Progress = silent, disk: Timings | None = None) -> Result:
     """Run the steps of a case on all cores of its machine. ``disk``: store of timings. Raises InputError and Hang."""
-    if schedules.asked(case.schedule):
+    if schedules.requested(case.schedule):
         raise InputError(
             f"schedule {' '.join(case.schedule.values())}: {case.hw.name} has {case.hw.cores.count} cores, which split "
             "the library's programs (nearest: --schedule library, or cores.count = 1)"

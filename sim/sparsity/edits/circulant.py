@@ -34,7 +34,7 @@ class _Split:
 
         ``sizes``: rows, columns, and whether rows double with the columns (0 or 1).
 
-        Returns its two real panels and its complex ones, each twice as wide (and, where asked, twice as high).
+        Returns its two real panels and its complex ones, each twice as wide (and, where requested, twice as high).
         """
         rows, cols, grows = sizes
         panel, wide_rows = rows * cols, rows * 2 if grows else rows

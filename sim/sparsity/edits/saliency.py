@@ -99,17 +99,17 @@ def magnitudes(graph: Graph, weights: Mapping[str, Array], pruning: Pruning) -> 
 
     Raises InputError for weights that are missing or of another shape.
     """
-    asked = choices(graph, pruning)
-    needed = {name for choice in asked.values() for name in choice.cut}
-    if "layers" in asked:
+    requested = choices(graph, pruning)
+    needed = {name for choice in requested.values() for name in choice.cut}
+    if "layers" in requested:
         needed |= {name for names in _layers(graph).values() for name in names}
     _complete(graph, weights, needed)
     parts, first_order = _parts(weights, needed)
     found: dict[str, Array] = {}
-    for name, choice in asked.items():
+    for name, choice in requested.items():
         each = [parts[weight].sum(axis=1 - axis) for weight, axis in choice.cut.items()]
         found[name] = np.bincount(choice.owner, np.sum(each, axis=0), choice.count)
-    if "layers" in asked:
+    if "layers" in requested:
         sums = [sum(float(parts[name].sum()) for name in names) for names in _layers(graph).values()]
         found["layers"] = np.array(sums)
     return {name: values**2 for name, values in found.items()} if first_order else found
@@ -208,10 +208,10 @@ def select(graph: Graph, pruning: Pruning, scores: Mapping[str, Array]) -> Selec
 
     Raises InputError if scores are missing, have another length than the candidates, or are no numbers.
     """
-    asked, found = choices(graph, pruning), {}
-    missing = [name for name in asked if name not in scores]
+    requested, found = choices(graph, pruning), {}
+    missing = [name for name in requested if name not in scores]
     problems = [f"saliency: no scores {_first(missing)}{did_you_mean(missing[0], scores)}"] if missing else []
-    for name, choice in ((name, choice) for name, choice in asked.items() if name in scores):
+    for name, choice in ((name, choice) for name, choice in requested.items() if name in scores):
         values = np.asarray(scores[name])
         numbers = values.dtype.kind in "iufb"
         if not numbers or values.shape != (choice.count,) or not np.isfinite(values).all():

@@ -82,32 +82,32 @@ class PairRun(Measured):
         loops, parts = [0, 0], {}
         contents = _warm(hw, clock) if self.data == SAME_DATA else None
         first_resadd = [True, True]
-        asked = {(number, hart): (what, start) for number, hart, what, start in self.calls}
+        requested = {(number, hart): (what, start) for number, hart, what, start in self.calls}
         traced = _phases(self.traces, f"B_{self.memory}_{self.data}_L40_R16") if self.traces else {}
-        for number in sorted({*traced, *(number for number, _ in asked)}):
-            issued = {hart: call for hart in HARTS if (call := self._issued(number, hart, asked, traced, hw))}
-            if self.memory == "nol2" and not any((number, hart) in asked for hart in HARTS):
+        for number in sorted({*traced, *(number for number, _ in requested)}):
+            issued = {hart: call for hart in HARTS if (call := self._issued(number, hart, requested, traced, hw))}
+            if self.memory == "nol2" and not any((number, hart) in requested for hart in HARTS):
                 for hart, call in issued.items():  # only the loop slot is kept
                     loops[hart] = next_phase(loops[hart], call.commands)
                 continue
-            together = _run(issued, _starts(number, asked, traced), hw, clock, loops, contents)
+            together = _run(issued, _starts(number, requested, traced), hw, clock, loops, contents)
             contents = together.contents if self.memory == "l2" else None
             for hart, call in issued.items():
                 timed = together.cores[hart]
                 assert timed is not None
                 loops[hart] = timed.phase
-                if (number, hart) in asked:
+                if (number, hart) in requested:
                     behind = call.behind
-                    if asked[number, hart][0].startswith("resadd"):
+                    if requested[number, hart][0].startswith("resadd"):
                         behind = RESADD_FIRST_BEHIND if first_resadd[hart] and traced else behind
                         first_resadd[hart] = False
                     parts[f"p{number}_h{hart}"] = Outcome(timed.cycles + call.before + behind, causes=timed.causes)
         return Outcome(sum(part.cycles or 0 for part in parts.values()), parts=parts)
 
     def _issued(
-        self, number: int, hart: int, asked: Mapping[tuple[int, int], tuple[str, int]], traced: Phases, hw: Hardware
+        self, number: int, hart: int, requested: Mapping[tuple[int, int], tuple[str, int]], traced: Phases, hw: Hardware
     ) -> Issued | None:
-        what = asked[number, hart][0] if (number, hart) in asked else ""
+        what = requested[number, hart][0] if (number, hart) in requested else ""
         call = traced.get(number, {}).get(hart)
         if call is None:
             place = hart * HART_BYTES + (0 if self.data == SAME_DATA else number * PHASE_BYTES)
@@ -149,9 +149,9 @@ def _run(
     )
 
 
-def _starts(number: int, asked: Mapping[tuple[int, int], tuple[str, int]], traced: Phases) -> dict[int, int]:
+def _starts(number: int, requested: Mapping[tuple[int, int], tuple[str, int]], traced: Phases) -> dict[int, int]:
     """Return the cycle in which each hart's time begins: from the rows, else from the trace."""
-    given = {hart: asked[number, hart][1] for hart in HARTS if (number, hart) in asked}
+    given = {hart: requested[number, hart][1] for hart in HARTS if (number, hart) in requested}
     marks = {hart: call.mark for hart, call in traced.get(number, {}).items()}
     if not given or not marks.keys() - given:
         return given or marks
