@@ -3,6 +3,6 @@
 The cycles between the commands of a call are set by the lowering (`sim.lower.pace`); price lists are in hwconfigs/cpu.
 """
 
-from sim.cpu.calls import CallCost, cost, issue_cycles, line_cycles, site_of
+from sim.cpu.calls import CallCost, cost, issue_cycles, line_cycles
 
-__all__ = ["CallCost", "cost", "issue_cycles", "line_cycles", "site_of"]
+__all__ = ["CallCost", "cost", "issue_cycles", "line_cycles"]

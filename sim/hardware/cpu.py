@@ -86,7 +86,8 @@ CALL_PRICES = (*FUNCTIONS, *(f"{name}_pass" for name in FUNCTIONS), "matmul_loop
 """Cycles of a call, of a pass of its tile search, and additional cycles of several hardware loops."""
 
 PATHS = (
-    *FUNCTIONS, "site", "softmax", "igelu", "full_c", "os", "layernorm", "norm_softmax", "resadd_search", "conv_pool",
+    *FUNCTIONS, "site", "softmax", "igelu", "full_c", "os", "layernorm", "norm_softmax", "resadd_padded", "conv_search",
+    "conv_pool",
 )  # fmt: skip
 """Pieces of code that a first call may miss ("site": the calling code).
 

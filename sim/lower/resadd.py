@@ -115,4 +115,5 @@ def lower_resadd(work: ResidualAdd, hw: Hardware) -> Program:
 def call_resadd(work: ResidualAdd, hw: Hardware) -> Call:
     """Return the library call of a residual addition."""
     passes = 0 if work.tile is not None else search_resadd_tile(work.rows, work.cols, hw)[1]
-    return Call("resadd", passes, folded=passes == 0, paths=("resadd_search",) if passes else ())
+    padded = work.rows % hw.dim or chosen_tile(work, hw)[0] % hw.dim
+    return Call("resadd", passes, folded=passes == 0, paths=("resadd_padded",) if padded else ())

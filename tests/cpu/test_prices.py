@@ -50,6 +50,28 @@ def test_the_commands_of_a_hardware_loop_come_as_on_the_trace(cpu: str) -> None:
     assert gaps.tolist() == [1, 4, 4, 9, 29]
 
 
+@pytest.mark.parametrize(
+    ("work", "path", "lines"),
+    [
+        (build.resadd(16, 20), "resadd_padded", 0),  # padded columns run the code of whole blocks
+        (build.resadd(128, 128), "resadd_padded", 0),  # a pass of the tile search, and whole blocks
+        (build.resadd(20, 16), "resadd_padded", 2),
+        (build.resadd(100, 100), "resadd_padded", 2),  # tiles of 50 rows
+        (build.conv(7, 64, 64, 3, padding=1), "conv_search", 0),
+        (build.conv(8, 128, 128, 3, padding=1), "conv_search", 4),
+        (build.conv(12, 16, 16, 3, padding=1, pool_size=2, pool_stride=2), "conv_pool", 1),
+    ],
+)
+def test_pieces_of_code_that_not_every_call_runs(work: Work, path: str, lines: int) -> None:
+    """Lines counted in an emulator of the library's own code, gcc 12.2 -O3 (docs/CPU.md); 58 cycles a line."""
+    hw = load("gemmini_default").with_({"cpu.prices": "rocket", "cpu.sizes": "runtime"})
+    function = library_call(work, hw).function
+    whole = cost(work, hw, frozenset({function}), "X")
+    known = cost(work, hw, frozenset({function, path}), "X")
+    assert whole.cold - known.cold == lines * 58
+    assert known.cold == 58  # the call site
+
+
 def test_passes_are_those_of_the_librarys_search() -> None:
     """Counted by hand on the default machine: tiles start at 5 x 5 blocks and 51 deep, 32 accumulator blocks."""
     hw = load("gemmini_default")

@@ -333,4 +333,5 @@ def _run(work: Conv, hw: Hardware, step: ConvStep) -> tuple[int, int]:
 def call_conv(work: Conv, hw: Hardware) -> Call:
     """Return the library call of a convolution; the last pass of its tile search changes nothing."""
     passes = 0 if work.tile is not None else 1 + search_conv_tile(work, hw).passes
-    return Call("conv", passes, paths=("conv_pool",) if work.pool_stride else ())
+    paths = {"conv_search": passes > 1, "conv_pool": bool(work.pool_stride)}
+    return Call("conv", passes, paths=tuple(path for path, runs in paths.items() if runs))

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sim.base.errors import InputError
-from sim.cpu import site_of
 from sim.lower import build
 from sim.lower.place import BASE_ADDRESS
 from sim.lower.work import BiasKind, Work
@@ -36,13 +35,9 @@ FIRST_OF_KIND = {
     "softmax": "32x64",
 }
 """The first call of each kind in the program that calls_soc.csv comes from, and in that of the normalisations (cases
-calls_dn and normc of the traces): only these miss the function's code. Further cases of calls_soc.csv come from the
-same program: the first calls of two of them miss no line (6 and 18 cycles). A normalisation misses the code of its own
-call site.
+calls_dn and normc of the traces): only these miss the function's code; the others miss their own call site and the
+pieces of code that they are the first to run.
 """
-
-FIRST_OF_PATH = {"soc_resadd": ("resadd_search", "resadd_100x100"), "soc_conv": ("conv_pool", "conv_t12_16_3x3_pool2")}
-"""A piece of code that only some calls run, and the first call of that program that runs it."""
 
 
 def source_of(columns: Mapping[str, str], hw: Hardware, path: Path) -> Measured:
@@ -89,10 +84,7 @@ def _ran(columns: Mapping[str, str], work: Work) -> frozenset[str]:
         earlier = {"norm"} if columns["op"] == "softmax" else set()
         return frozenset(earlier if first else {"norm", own})
     if kind in FIRST_OF_KIND and case != FIRST_OF_KIND[kind]:
-        path, first_of_path = FIRST_OF_PATH.get(kind, ("", ""))
-        return frozenset(
-            {kind.removeprefix("soc_"), site_of(work, None)} | ({path} if case != first_of_path else set())
-        )
+        return frozenset({kind.removeprefix("soc_")})
     return frozenset()
 
 
