@@ -12,8 +12,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sim.graph.graph import ACCUMULATOR, Op, Tensor, View
+from sim.graph.dtypes import ACCUMULATOR
 from sim.graph.limits import check_operators
+from sim.graph.op import Op
+from sim.graph.tensors import Tensor, View
 
 
 class Parts:

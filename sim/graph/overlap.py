@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-if TYPE_CHECKING:
-    from sim.graph.graph import View
+from sim.graph.tensors import View
 
 MAX_RUNS = 20_000_000
 """Runs of adjacent elements that are compared one by one (320 MB); windows of more are checked by strides alone."""

@@ -13,8 +13,9 @@ from sim.graph.kinds.kind import is_count
 from sim.graph.overlap import MAX_RUNS, meet, overlap, within
 
 if TYPE_CHECKING:
-    from sim.graph.graph import Op, Tensor, View
     from sim.graph.kinds.kind import Kind
+    from sim.graph.op import Op
+    from sim.graph.tensors import Tensor, View
 
 TENSOR_KINDS = ("input", "weight", "activation", "state")
 """Kinds of tensors.

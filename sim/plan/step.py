@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from sim.lower.work import Work
 from sim.plan.schedules import Declined
-from sim.side_units.ranking import SideWork
 from sim.side_units.vector import VectorWork
+from sim.side_units.work import SideWork
 
 if TYPE_CHECKING:
     from sim.hardware import Hardware

@@ -6,7 +6,7 @@ from math import ceil
 from typing import TYPE_CHECKING
 
 from sim.cost import energy, host
-from sim.run.result import Activity
+from sim.run.activity import Activity
 
 if TYPE_CHECKING:
     from sim.hardware import Hardware

@@ -16,10 +16,12 @@ from sim.hardware import Hardware
 from sim.lower import lower
 from sim.plan.step import ArrayStep, Step
 from sim.run import beside, cores, scheduling
+from sim.run.activity import Activity
+from sim.run.operator_row import operator_row
 from sim.run.prefetch import Prefetch
 from sim.run.progress import Progress, shown, silent
 from sim.run.request import Case, Request, resolve
-from sim.run.result import Activity, Result, operator_row
+from sim.run.result import Result
 from sim.run.session import RESTART_CYCLES, Session, lowered
 from sim.side_units.port import Ahead as WorkAhead
 from sim.timing.disk import default_timings

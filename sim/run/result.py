@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from html import escape
 from pathlib import Path
@@ -20,7 +20,9 @@ from sim.base.files import write_whole
 from sim.base.text import csv_of
 from sim.cost import area, dram_energy, energy
 from sim.run import columns
+from sim.run.activity import merge_counters
 from sim.run.fallbacks import fallbacks
+from sim.run.operator_row import ratio
 from sim.run.remarks import remarks
 
 if TYPE_CHECKING:
@@ -31,126 +33,9 @@ if TYPE_CHECKING:
     from sim.graph import Graph
     from sim.hardware import Hardware
     from sim.plan.planner import Step
-    from sim.run.cores.together import Span
+    from sim.run.activity import Span
     from sim.run.request import Case, Request
     from sim.run.session import Start
-    from sim.timing.timing import Timing
-
-HIGH_WATER = "MAX_"
-"""Counters with this prefix are peaks: the whole run's is the largest, not the sum."""
-
-
-@dataclass
-class Activity:
-    """Activity of an engine for one operator. ``counters`` by the names of `sim.core.events.Event`."""
-
-    cycles: int = 0
-    host_cycles: int = 0
-    cpu_cycles: int = 0
-    invocations: int = 0
-    distinct: int = 0
-    visited_cycles: int = 0
-    causes: dict[str, int] = field(default_factory=dict)
-    counters: dict[str, int] = field(default_factory=dict)
-
-    def wait(self, cycles: int, cause: str = "issue") -> None:
-        """Append cycles in which a command is awaited, or that pass for another ``cause``."""
-        self.cycles += cycles
-        self.causes[cause] = self.causes.get(cause, 0) + cycles
-
-    def add(self, timed: Timing, times: int = 1) -> None:
-        """Append an invocation, or ``times`` equal ones."""
-        self.cycles += times * timed.cycles
-        self.visited_cycles += times * timed.visited_cycles
-        for cause, cycles in timed.causes.items():
-            self.causes[cause] = self.causes.get(cause, 0) + times * cycles
-        self.counters = merge_counters(self.counters, timed.counters, times)
-
-
-def merge_counters(first: Mapping[str, int], second: Mapping[str, int], times: int = 1) -> dict[str, int]:
-    """Return the counters of a run with those of ``times`` others behind it: sums, and the larger of peaks."""
-    merged = dict(first)
-    for name, value in second.items():
-        before = merged.get(name, 0)
-        merged[name] = max(before, value) if name.startswith(HIGH_WATER) else before + times * value
-    return merged
-
-
-def _fed_cycles(step: Step, done: Activity, fed: int, hw: Hardware) -> float:
-    """Return the cycles in which the array takes in a row; rows that flush an output-stationary array take one each."""
-    if step.dataflow != "OS":
-        return fed * hw.row_cycles
-    return fed + done.causes.get("compute", 0) * (1 - 1 / hw.row_cycles)
-
-
-def operator_row(step: Step, done: Activity, case: Case, start: int, energy_pj: Mapping[str, float]) -> dict[str, Any]:
-    """Return one row of the operator table, and under "counters" the core's counters."""
-    hw, count, cores = step.machine or case.hw, done.counters, case.hw.cores.count
-    peak = hw.peak_macs_per_cycle * cores
-    fed, slots = count.get("MESH_INPUT_ROWS", 0), hw.dim * hw.dim
-    spad, acc = hw.sp_row_bytes, hw.dim * hw.acc_bytes
-    on_array = step.engine == "array"
-    row = {
-        "hardware": hw.name,
-        "workload": case.graph.name,
-        "op_kind": step.kind,
-        "layer": step.layer,
-        "op": step.name,
-        "engine": step.engine,
-        "fallback": str(step.fallback) if step.fallback else None,
-        "covers": " ".join(step.covers) or None,
-        "schedule": step.schedule,
-        "declined": str(step.declined) if step.declined else None,
-        "dataflow": step.dataflow,
-        "words": words_of(step),
-        "m": step.m,
-        "n": step.n,
-        "k": step.k,
-        "batch": step.batch,
-        "invocations": done.invocations,
-        "distinct": done.distinct,
-        "start_cycle": start,
-        "end_cycle": start + done.cycles,
-        "cycles": done.cycles,
-        **{f"{cause}_cycles": done.causes.get(cause, 0) for cause in columns.CAUSES},
-        "cpu_cycles": done.host_cycles + done.cpu_cycles,
-        "visited_cycles": done.visited_cycles,
-        "bound": columns.bound(done.causes.items()),
-        "macs": step.macs_done,
-        "macs_skipped": step.macs - step.macs_done,
-        "mac_slots": fed * slots,
-        "density": _ratio(step.macs_done, step.macs),
-        "scheme": step.scheme,
-        "vector_operations": count.get("VECTOR_MULTIPLICATIONS", 0) + count.get("VECTOR_ADDITIONS", 0),
-        "metadata_bytes": step.metadata_bytes,
-        "util_mapping": _ratio(step.macs_done, fed * slots),
-        "util_compute": _fed_cycles(step, done, fed, hw) / (done.cycles * cores) if on_array else None,
-        "utilization": step.macs_done / (done.cycles * peak),
-        "peak_macs_per_cycle": peak,
-        "effective_macs_per_cycle": step.macs / done.cycles,
-        "dram_read_bytes": count.get("DRAM_READ_BYTES", 0),
-        "dram_write_bytes": count.get("DRAM_WRITE_BYTES", 0),
-        "dram_read_requests": count.get("DRAM_READ_REQUESTS", 0),
-        "dram_write_requests": count.get("DRAM_WRITE_REQUESTS", 0),
-        **{f"dram_{name}": count.get(f"DRAM_{name.upper()}", 0) for name in columns.DRAM},
-        "spad_read_bytes": count.get("SPAD_READ_ROWS", 0) * spad,
-        "spad_write_bytes": count.get("SPAD_WRITE_ROWS", 0) * spad,
-        "acc_read_bytes": count.get("ACC_READ_ROWS", 0) * acc,
-        "acc_write_bytes": count.get("ACC_WRITE_ROWS", 0) * acc,
-        "energy_pj": sum(energy_pj.values()),
-        **{f"energy_{part}_pj": energy_pj.get(part, 0.0) for part in columns.ENERGY},
-    }
-    return {**row, "counters": dict(count)}
-
-
-def words_of(step: Step) -> str | None:
-    """Return the word sizes of an operator in text, None where all are of the input type."""
-    if step.machine is None or (words := step.machine.words) is None:
-        return None
-    stored = "/".join(str(bits) for bits in words[:3])
-    added = f", added up in {words.sum_type}" if words.sum_type != step.machine.array.acc_type else ""
-    return f"{words.a_type} x {words.b_type}, stored in {stored} bit{added}" if step.k else f"stored in {stored} bit"
-
 
 SUMMED = (
     "invocations",
@@ -166,10 +51,6 @@ SUMMED = (
     "energy_pj",
 )
 SUMMED_PREFIXES = ("dram_", "spad_", "acc_", "energy_")
-
-
-def _ratio(part: int, whole: int) -> float | None:
-    return part / whole if whole else None
 
 
 def _is_summed(name: str) -> bool:
@@ -230,13 +111,13 @@ class Result:
         derived = {
             "hardware": hw.name,
             "workload": self.graph.name,
-            "density": _ratio(summed["macs"], summed["macs"] + summed["macs_skipped"]),
+            "density": ratio(summed["macs"], summed["macs"] + summed["macs_skipped"]),
             "sizes": self.graph.size_text,
             "word_sizes": self._word_sizes(),
             "utilization": summed["macs"] / (summed["cycles"] * self._peak(self.rows)),
             "peak_macs_per_cycle": self._peak(self.rows),
             "effective_macs_per_cycle": (summed["macs"] + summed["macs_skipped"]) / summed["cycles"],
-            "visited_share": _ratio(summed["visited_cycles"], summed["cycles"] - summed["host_cycles"]),
+            "visited_share": ratio(summed["visited_cycles"], summed["cycles"] - summed["host_cycles"]),
             "energy_table": hw.energy_table,
             "node_nm": energy.node_nm(hw),
             "clock_mhz": hw.clock_mhz,
@@ -327,7 +208,7 @@ class Result:
             "ops": len(rows),
             "share": summed["cycles"] / self.cycles,
             "utilization": summed["macs"] / (summed["cycles"] * self._peak(rows)),
-            "visited_share": _ratio(summed["visited_cycles"], array_cycles),
+            "visited_share": ratio(summed["visited_cycles"], array_cycles),
         }
         return {name: (summed | derived)[name] for name in names}
 

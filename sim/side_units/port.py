@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sim.hardware import Hardware
-    from sim.side_units.ranking import SideWork
+    from sim.side_units.work import SideWork
 
 MAX_SHARE = 0.5
 """The unit's largest share of the port, by a fair arbiter between two requesters."""

@@ -8,12 +8,13 @@ earlier heads (`sim.run.pipeline`).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import ceil
 from typing import TYPE_CHECKING
 
 from sim.base.errors import InputError
 from sim.side_units.port import port_bytes
+from sim.side_units.work import SideWork
 
 if TYPE_CHECKING:
     from sim.graph import Op, View
@@ -27,25 +28,6 @@ RANKING_LOOKS = 3.39
 
 THRESHOLD_LOOKS = 2
 """Reads of each score of a thresholded softmax: one for the sum of exponentials, one for the comparison."""
-
-
-@dataclass(frozen=True)
-class SideWork:
-    """Work of a side unit for one operator. ``ranked``: reads of scores, priced as elements of the normaliser.
-    ``scaled``: elements through the scale units. ``multiplications``: equivalent multiplications of the array's width,
-    by energy. ``heads``: parts of the work after each of which the array can begin. ``load_wait_cycles``,
-    ``store_wait_cycles``: its ``cycles`` of waiting for memory.
-    """
-
-    cycles: int
-    ranked: int = 0
-    multiplications: int = 0
-    read_bytes: int = 0
-    write_bytes: int = 0
-    heads: int = 1
-    scaled: int = 0
-    load_wait_cycles: int = 0
-    store_wait_cycles: int = 0
 
 
 def top_k(op: Op, hw: Hardware, bits: Bits) -> SideWork:

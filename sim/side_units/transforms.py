@@ -12,7 +12,7 @@ from math import ceil
 from typing import TYPE_CHECKING
 
 from sim.base.errors import InputError
-from sim.side_units.ranking import SideWork
+from sim.side_units.work import SideWork
 
 if TYPE_CHECKING:
     from sim.graph import Op

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from sim.trace.events import CORES, Event, slice_of
 
 if TYPE_CHECKING:
-    from sim.run.cores.together import Span
+    from sim.run.activity import Span
     from sim.run.result import Result
 
 WAITS = "waits"

@@ -15,7 +15,7 @@ from sim.lower import lower
 from sim.plan.planner import plan
 from sim.run.session import RESTART_CYCLES
 from sim.side_units.port import Ahead, port_bytes
-from sim.side_units.ranking import SideWork
+from sim.side_units.work import SideWork
 from sim.sparsity.edits.dynamic import Dynamic
 from sim.sparsity.rules import Rules
 from sim.timing import timer

@@ -17,7 +17,7 @@ from sim.graph.kinds.products import activation_rule
 from sim.graph.kinds.sliding import WINDOW, kernel_of, window_rules, windows
 
 if TYPE_CHECKING:
-    from sim.graph.graph import Op
+    from sim.graph.op import Op
 
 
 def _dimensions(op: Op) -> tuple[int, int, int]:

@@ -14,7 +14,7 @@ from sim.graph.kinds.kind import Array, Columns, Kind, Values, as_float32
 from sim.graph.kinds.products import activation_rule
 
 if TYPE_CHECKING:
-    from sim.graph.graph import Op
+    from sim.graph.op import Op
 
 # erf by Abramowitz and Stegun 7.1.26: absolute error below 1.5e-7, which float32 does not resolve.
 ERF_P = 0.3275911

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from sim.graph.graph import Op, Tensor
+    from sim.graph.op import Op
+    from sim.graph.tensors import Tensor
 
 Array = npt.NDArray[Any]
 

@@ -12,7 +12,7 @@ from sim.graph.kinds.elementwise import number_kind, of_one
 from sim.graph.kinds.kind import Array, Columns, Kind, Values, as_float32, input_elements, is_count
 
 if TYPE_CHECKING:
-    from sim.graph.graph import Op
+    from sim.graph.op import Op
 
 
 def _embedding_rules(op: Op, dtypes: Sequence[str]) -> dict[str, bool]:

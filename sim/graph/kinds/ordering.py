@@ -10,7 +10,7 @@ import numpy as np
 from sim.graph.kinds.kind import Array, Kind, Values, input_elements, is_count
 
 if TYPE_CHECKING:
-    from sim.graph.graph import Op
+    from sim.graph.op import Op
 
 
 def _sort_rules(op: Op, dtypes: Sequence[str]) -> dict[str, bool]:

@@ -13,7 +13,7 @@ from sim.graph.dtypes import ACCUMULATOR
 from sim.graph.kinds.kind import Array, Kind, Values
 
 if TYPE_CHECKING:
-    from sim.graph.graph import Op
+    from sim.graph.op import Op
 
 ACTIVATIONS = ("none", "relu")
 """Activations that the array applies to a result by an attribute; the others are separate operators."""

@@ -11,7 +11,7 @@ from sim.graph.kinds.elementwise import number_kind, of_one
 from sim.graph.kinds.kind import Array, Columns, Kind, Values, as_float32, input_elements
 
 if TYPE_CHECKING:
-    from sim.graph.graph import Op
+    from sim.graph.op import Op
 
 
 def softmax(x: Array) -> Array:

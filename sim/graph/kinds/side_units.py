@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sim.graph.kinds.kind import Kind, is_count
 
 if TYPE_CHECKING:
-    from sim.graph.graph import Op
+    from sim.graph.op import Op
 
 MASK_RULES = ("top_k", "threshold")
 """Rules by which scores are chosen from predicted ones."""

@@ -11,7 +11,7 @@ from sim.graph.kinds.kind import Array, Kind, Values, as_float32, is_count
 from sim.graph.windows import positions
 
 if TYPE_CHECKING:
-    from sim.graph.graph import Op
+    from sim.graph.op import Op
 
 WINDOW: Mapping[str, Any] = {
     "in_rows": 0, "in_cols": 0, "kernel": 2, "stride": 2, "padding": 0,

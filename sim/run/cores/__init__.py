@@ -19,6 +19,7 @@ from sim.cost import energy
 from sim.lower import Work
 from sim.lower.split import shares
 from sim.plan import schedules
+from sim.run.activity import Activity
 from sim.run.cores.side_by_side import in_turns
 from sim.run.cores.together import (
     MEMORY_COUNTERS,
@@ -32,8 +33,9 @@ from sim.run.cores.together import (
     wait_for,
 )
 from sim.run.cores.turns import OF_ITEM, SPLITS, host_shares
+from sim.run.operator_row import operator_row
 from sim.run.progress import Progress, silent
-from sim.run.result import Activity, Result, operator_row
+from sim.run.result import Result
 from sim.run.session import RESTART_CYCLES, Start
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
+from sim.run.activity import Activity, merge_counters
 from sim.run.cores.together import (
     MEMORY_COUNTERS,
     Machine,
@@ -24,7 +25,6 @@ from sim.run.cores.together import (
 )
 from sim.run.cores.turns import Part, Turn, turns
 from sim.run.progress import Progress
-from sim.run.result import Activity, merge_counters
 from sim.run.session import RESTART_CYCLES
 
 if TYPE_CHECKING:

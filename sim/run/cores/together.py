@@ -12,7 +12,7 @@ from sim.base.errors import Hang, InputError
 from sim.cost import energy, host
 from sim.cpu import cost, issue_cycles
 from sim.lower import Work, lower
-from sim.run.result import Activity, merge_counters
+from sim.run.activity import Activity, Span, merge_counters
 from sim.timing import cores as timing
 from sim.timing.contents import L2Contents
 
@@ -42,16 +42,6 @@ class Core:
     phase: int = 0
     words: Any = None
     ran: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True)
-class Span:
-    """Time in which a core works on an operator, on its array or its CPU; ``start_cycle`` in the run."""
-
-    core: int
-    op: str
-    start_cycle: int
-    cycles: int
 
 
 @dataclass
