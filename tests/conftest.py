@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
 import os
 
+gc.set_threshold(50_000)  # not 700: most of the millions of objects of a run of tests stay until its end
 os.environ["CARAT_CACHE_MIB"] = "0"  # in the environment, so that it reaches subprocesses and workers too

@@ -9,12 +9,10 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from helpers.sources import FILES, ROOMS, ROOT, Function, functions_of, nodes_of, tree_of
 
 from sim.graph.kinds import KINDS
 
-ROOT = Path(__file__).parents[2]
-ROOMS = ("sim", "workloads", "reports", "carat")
-FILES = sorted(path for room in (*ROOMS, "tests") for path in (ROOT / room).rglob("*.py"))
 MAX_LINES, MAX_FUNCTION_LINES, MAX_PARAMETERS = 400, 60, 8
 
 HEAVY = {
@@ -23,8 +21,6 @@ HEAVY = {
 }  # fmt: skip
 """Libraries that take long to import, as a comment names them."""
 
-Function = ast.FunctionDef | ast.AsyncFunctionDef
-
 
 def name_of(path: Path) -> str:
     """The module in a file."""
@@ -32,15 +28,6 @@ def name_of(path: Path) -> str:
 
 
 MODULES = {name_of(path): path for path in FILES if path.relative_to(ROOT).parts[0] in ROOMS}
-
-
-@cache
-def tree_of(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
-
-
-def functions(path: Path) -> Iterator[Function]:
-    return (node for node in ast.walk(tree_of(path)) if isinstance(node, Function))
 
 
 def imported(node: ast.Import | ast.ImportFrom) -> list[str]:
@@ -58,7 +45,9 @@ def at_the_top(node: ast.AST) -> Iterator[ast.Import | ast.ImportFrom]:
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.Import | ast.ImportFrom):
             yield child
-        elif not isinstance(child, Function) and "TYPE_CHECKING" not in ast.unparse(getattr(child, "test", ast.Pass())):
+        elif isinstance(child, Function | ast.expr):  # an expression holds no import
+            continue
+        elif "TYPE_CHECKING" not in ast.unparse(getattr(child, "test", ast.Pass())):
             yield from at_the_top(child)
 
 
@@ -95,7 +84,7 @@ def test_functions_fit_on_a_screen() -> None:
     sizes = (
         (f"{path.relative_to(ROOT)} {node.name}", (node.end_lineno or 0) - node.lineno + 1)
         for path in FILES
-        for node in functions(path)
+        for node in functions_of(path)
     )
     assert breaches(MAX_FUNCTION_LINES, sizes) == []
 
@@ -104,7 +93,7 @@ def test_parameter_lists_are_short() -> None:
     sizes = (
         (f"{path.relative_to(ROOT)} {node.name}", len([*of.posonlyargs, *of.args, *of.kwonlyargs]))
         for path in FILES
-        for node in functions(path)
+        for node in functions_of(path)
         for of in [node.args]
     )
     assert breaches(MAX_PARAMETERS, sizes) == []
@@ -117,7 +106,7 @@ def test_an_import_inside_a_function_keeps_out_the_heavy_library_that_it_names(r
         if module.split(".")[0] != room:
             continue
         lines, above = path.read_text(encoding="utf-8").splitlines(), set(at_the_top(tree_of(path)))
-        for node in (node for function in functions(path) for node in ast.walk(function)):
+        for node in (node for function in functions_of(path) for node in ast.walk(function)):
             if not isinstance(node, ast.Import | ast.ImportFrom) or node in above:
                 continue
             for name in imported(node):
@@ -141,7 +130,7 @@ def test_no_room_asks_what_kind_of_work_item_it_has() -> None:
         f"{name_of(path)}, line {node.lineno}: {ast.unparse(node)}"
         for path in FILES
         if path.relative_to(ROOT).parts[0] in ROOMS and ROOT / "sim" / "mapping" not in path.parents
-        for node in ast.walk(tree_of(path))
+        for node in nodes_of(path)
         if isinstance(node, ast.Call) and ast.unparse(node.func) in ("isinstance", "issubclass")
         if items & {name.id for name in ast.walk(node.args[1]) if isinstance(name, ast.Name)}
     ]
@@ -158,7 +147,7 @@ def test_no_room_compares_the_kind_of_an_operator_with_a_name() -> None:
         (name_of(path), frozenset(words & KINDS.keys()))
         for path in FILES
         if path.relative_to(ROOT).parts[0] in ROOMS and ROOT / "sim" / "graph" / "kinds" not in path.parents
-        for node in ast.walk(tree_of(path))
+        for node in nodes_of(path)
         if isinstance(node, ast.Compare)
         # `.kind` of a work item says how it normalises, that of a measured row what was measured
         if any(re.search(r"(?<!work)(?<!row)\.kind$", ast.unparse(side)) for side in (node.left, *node.comparators))
@@ -174,7 +163,7 @@ def test_every_field_of_a_core_record_says_what_it_holds() -> None:
     wrong, fields = [], 0
     for path in sorted((ROOT / "sim" / "core").rglob("*.py")):
         lines = path.read_text(encoding="utf-8").splitlines()
-        for node in ast.walk(tree_of(path)):
+        for node in nodes_of(path):
             match node:
                 case (
                     ast.Tuple(elts=[ast.Constant(value=str()), ast.Constant(value="i8"), *_])

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.sources import FILES, ROOT, nodes_of
 
 from sim.base import reading
 from sim.base.errors import InputError
 from sim.cli import main
 
-ROOT = Path(__file__).parents[2]
 MIB = reading.MIB
 
 
@@ -197,12 +197,9 @@ OWN = {
 
 def test_files_of_others_are_read_through_the_door_alone() -> None:
     """A device, a FIFO or a bomb is refused by whatever command is given it, since one function opens files."""
-    found = set()
-    for room in ("sim", "workloads", "reports"):
-        for path in (ROOT / room).rglob("*.py"):
-            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-                if isinstance(node, ast.Call) and _reads(node):
-                    found.add(str(path.relative_to(ROOT)))
+    ours = [path for path in FILES if path.relative_to(ROOT).parts[0] in ("sim", "workloads", "reports")]
+    reads = (path for path in ours if any(isinstance(node, ast.Call) and _reads(node) for node in nodes_of(path)))
+    found = {str(path.relative_to(ROOT)) for path in reads}
     assert found - set(OWN) == set()
     assert set(OWN) - found == set(), "an exception that is none any more"
 
