@@ -47,7 +47,7 @@ SOURCES: dict[Source, tuple[str, Callable[[Path], Any]]] = {
 
 
 @dataclass(frozen=True)
-class Kind:
+class PictureKind:
     """One kind of picture.
 
     ``draw`` takes the Axes, the source (runs: name -> run) and ``options``; with ``whole`` it takes the figure instead.
@@ -78,8 +78,8 @@ def _grows(first: float, each: float) -> Callable[[int], float]:
     return lambda sources: first + each * (sources - 1)
 
 
-KINDS: dict[str, Kind] = {
-    "breakdown": Kind(
+KINDS: dict[str, PictureKind] = {
+    "breakdown": PictureKind(
         "runs",
         "cycles by kind and by cause",
         _breakdown,
@@ -88,37 +88,43 @@ KINDS: dict[str, Kind] = {
         ("shares",),
         whole=True,
     ),
-    "causes": Kind(
+    "causes": PictureKind(
         "runs",
         "cycles by cause",
         lambda axes, runs, **how: breakdown.breakdown(axes, _ops(runs), "cause", **how),
         height=breakdown.height_inches,
         options=("shares",),
     ),
-    "kinds": Kind(
+    "kinds": PictureKind(
         "runs",
         "cycles by kind of operator",
         lambda axes, runs, **how: breakdown.breakdown(axes, _ops(runs), "kind", **how),
         height=breakdown.height_inches,
         options=("shares",),
     ),
-    "layers": Kind(
+    "layers": PictureKind(
         "run", "cycles of each layer by cause", lambda axes, run: layers.layers(axes, run.ops), height=_grows(4.4, 0)
     ),
-    "utilization": Kind(
+    "utilization": PictureKind(
         "runs",
         "utilization by operator",
         lambda axes, runs: utilization.utilization(axes, _ops(runs)),
         height=utilization.height_inches,
     ),
-    "roofline": Kind("runs", "operators under the machine's roofs", roofline.roofline, 6.4, _grows(4.6, 0.15)),
-    "traffic": Kind("runs", "bytes by level and operand", traffic.traffic, 6.4, _grows(2.2, 0.7), ("level",)),
-    "energy": Kind("runs", "energy by component with its band", energy.energy, 6.4, _grows(2.2, 0.4)),
-    "area": Kind("runs", "area by component", energy.area, 6.4, _grows(2.0, 0.4)),
-    "machine": Kind("machine", "units of a machine, their sizes and rates", machine.machine, 7.4, _grows(4.8, 0)),
-    "occupancy": Kind("run", "rows in use over time", lambda axes, run: activity.activity(axes, run, "occupancy")),
-    "throughput": Kind("run", "array, buses over time", lambda axes, run: activity.activity(axes, run, "throughput")),
-    "pareto": Kind(
+    "roofline": PictureKind("runs", "operators under the machine's roofs", roofline.roofline, 6.4, _grows(4.6, 0.15)),
+    "traffic": PictureKind("runs", "bytes by level and operand", traffic.traffic, 6.4, _grows(2.2, 0.7), ("level",)),
+    "energy": PictureKind("runs", "energy by component with its band", energy.energy, 6.4, _grows(2.2, 0.4)),
+    "area": PictureKind("runs", "area by component", energy.area, 6.4, _grows(2.0, 0.4)),
+    "machine": PictureKind(
+        "machine", "units of a machine, their sizes and rates", machine.machine, 7.4, _grows(4.8, 0)
+    ),
+    "occupancy": PictureKind(
+        "run", "rows in use over time", lambda axes, run: activity.activity(axes, run, "occupancy")
+    ),
+    "throughput": PictureKind(
+        "run", "array, buses over time", lambda axes, run: activity.activity(axes, run, "throughput")
+    ),
+    "pareto": PictureKind(
         "sweep",
         "points of a sweep with the Pareto front of each workload and size",
         pareto.pareto,
@@ -126,8 +132,8 @@ KINDS: dict[str, Kind] = {
         _grows(6.0, 0),
         ("x", "y", "color"),
     ),
-    "parallel": Kind("sweep", "all points in parallel coordinates", parallel.parallel, 7.2, _grows(4.0, 0)),
-    "sensitivity": Kind(
+    "parallel": PictureKind("sweep", "all points in parallel coordinates", parallel.parallel, 7.2, _grows(4.0, 0)),
+    "sensitivity": PictureKind(
         "sweep",
         "a result against one setting, a line per workload, size and other setting",
         sensitivity.sensitivity,
@@ -135,15 +141,15 @@ KINDS: dict[str, Kind] = {
         _grows(4.0, 0),
         ("x", "y"),
     ),
-    "scaling": Kind("sweep", "speedup and memory rate against cores.count", scaling.page, 8.4, whole=True),
-    "density": Kind("sweep", "what sparsity gains and loses, family by family", density.page, whole=True),
-    "speedup": Kind("sweep", "dense cycles / cycles against density", density.speedup, 7.2, _grows(4.4, 0)),
-    "mapspace": Kind("sample", "energy-delay product of random mappings", mapspace.page, 7.2, whole=True),
-    "tornado": Kind("whatif", "effect of each knob", tornado.tornado, 6.4, _grows(4.6, 0), ("metric",)),
-    "quantization": Kind(
+    "scaling": PictureKind("sweep", "speedup and memory rate against cores.count", scaling.page, 8.4, whole=True),
+    "density": PictureKind("sweep", "what sparsity gains and loses, family by family", density.page, whole=True),
+    "speedup": PictureKind("sweep", "dense cycles / cycles against density", density.speedup, 7.2, _grows(4.4, 0)),
+    "mapspace": PictureKind("sample", "energy-delay product of random mappings", mapspace.page, 7.2, whole=True),
+    "tornado": PictureKind("whatif", "effect of each knob", tornado.tornado, 6.4, _grows(4.6, 0), ("metric",)),
+    "quantization": PictureKind(
         "compare", "accuracy of quantisations against cycles", quantization.quantization, 7.2, _grows(3.6, 0)
     ),
-    "gantt": Kind("trace", "commands of a window by unit", gantt.gantt, 8.0, _grows(5.0, 0), ("window",)),
+    "gantt": PictureKind("trace", "commands of a window by unit", gantt.gantt, 8.0, _grows(5.0, 0), ("window",)),
 }
 
 

@@ -17,7 +17,7 @@ GROUPS = ("mha_projections", "act_to_act", "ffn", "other")
 
 
 @dataclass(frozen=True)
-class Count:
+class WorkCount:
     """Operations and ideal traffic of a part of a graph."""
 
     flops: float = 0.0
@@ -28,9 +28,9 @@ class Count:
         """Arithmetic intensity, FLOPs per byte; 0 of an empty part."""
         return self.flops / self.bytes if self.bytes else 0.0
 
-    def __add__(self, other: Count) -> Count:
+    def __add__(self, other: WorkCount) -> WorkCount:
         """Return both parts together."""
-        return Count(self.flops + other.flops, self.bytes + other.bytes)
+        return WorkCount(self.flops + other.flops, self.bytes + other.bytes)
 
 
 def group(op: Op, graph: Graph) -> str:
@@ -43,13 +43,13 @@ def group(op: Op, graph: Graph) -> str:
     return "ffn" if any(neighbour.record.feed_forward for neighbour in beside) else "mha_projections"
 
 
-def count(op: Op, graph: Graph) -> Count:
+def count(op: Op, graph: Graph) -> WorkCount:
     """Return FLOPs and bytes of one operator. Raises InputError for a kind the paper doesn't count."""
     if op.is_matmul:
         m, n, k = op.mnk
         per_output = 2 * k - 1 if group(op, graph) == "act_to_act" else 2 * k
         shared = 1 if op.inputs[1].batch < op.batch else op.batch
-        return Count(op.batch * m * n * per_output, op.batch * (m * k + m * n) + shared * k * n)
+        return WorkCount(op.batch * m * n * per_output, op.batch * (m * k + m * n) + shared * k * n)
     per_element = kinds.find(op.kind).per_element
     if per_element is None:
         counted = ", ".join(kind.name for kind in kinds.KINDS.values() if kind.per_element)
@@ -57,13 +57,13 @@ def count(op: Op, graph: Graph) -> Count:
         raise InputError(f"graph {graph.name}: {op.name} is {op.kind}; {rule} (leave embeddings and pooler out)")
     flops, size = per_element
     weights = sum(graph.tensors[name].elements for name in op.attrs.values() if name in graph.tensors)
-    return Count(flops * op.output.elements, size * op.output.elements + weights)
+    return WorkCount(flops * op.output.elements, size * op.output.elements + weights)
 
 
-def analyse(graph: Graph) -> dict[str, Count]:
+def analyse(graph: Graph) -> dict[str, WorkCount]:
     """Return the counts of each of `GROUPS` and of their "total". Raises InputError as `count` does."""
-    counts = dict.fromkeys(GROUPS, Count())
+    counts = dict.fromkeys(GROUPS, WorkCount())
     for op in graph.ops:
         name = group(op, graph)
         counts[name] += count(op, graph)
-    return {**counts, "total": sum(counts.values(), Count())}
+    return {**counts, "total": sum(counts.values(), WorkCount())}

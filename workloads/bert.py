@@ -27,7 +27,7 @@ MAX_POSITIONS = 512
 
 
 @dataclass(frozen=True)
-class Model:
+class BertSizes:
     """Published sizes of one model (elements).
 
     ``embedding_size`` 0: hidden, otherwise a product widens narrower tables. ``shared``: all layers share one layer's
@@ -54,17 +54,17 @@ class Model:
 # Devlin et al. 2018 (base, large), Turc et al. 2019 (tiny to medium), Sanh et al. 2019 (DistilBERT has
 # neither token types nor pooler).
 MODELS = {
-    "bert-tiny": Model(layers=2, hidden=128, heads=2, ffn=512),
-    "bert-mini": Model(layers=4, hidden=256, heads=4, ffn=1024),
-    "bert-small": Model(layers=4, hidden=512, heads=8, ffn=2048),
-    "bert-medium": Model(layers=8, hidden=512, heads=8, ffn=2048),
-    "bert-base": Model(layers=12, hidden=768, heads=12, ffn=3072),
-    "bert-large": Model(layers=24, hidden=1024, heads=16, ffn=4096),
-    "distilbert": Model(layers=6, hidden=768, heads=12, ffn=3072, token_types=0, pooler=False),
+    "bert-tiny": BertSizes(layers=2, hidden=128, heads=2, ffn=512),
+    "bert-mini": BertSizes(layers=4, hidden=256, heads=4, ffn=1024),
+    "bert-small": BertSizes(layers=4, hidden=512, heads=8, ffn=2048),
+    "bert-medium": BertSizes(layers=8, hidden=512, heads=8, ffn=2048),
+    "bert-base": BertSizes(layers=12, hidden=768, heads=12, ffn=3072),
+    "bert-large": BertSizes(layers=24, hidden=1024, heads=16, ffn=4096),
+    "distilbert": BertSizes(layers=6, hidden=768, heads=12, ffn=3072, token_types=0, pooler=False),
 }
 
 
-def _embeddings(builder: Builder, seq: int, batch: int, model: Model) -> Tensor:
+def _embeddings(builder: Builder, seq: int, batch: int, model: BertSizes) -> Tensor:
     """Add the embedding look-ups, their sums and the LayerNorm; return its output (batch*seq x hidden)."""
     tables = {"word": model.vocab, "position": model.positions}
     if model.token_types:
@@ -116,7 +116,7 @@ class Stack:
     phase: str = "encode"
 
 
-def encoder(name: str, model: Model, requested: Stack, attention: Attention | None = None) -> Graph:
+def encoder(name: str, model: BertSizes, requested: Stack, attention: Attention | None = None) -> Graph:
     """Return an encoder's graph, with the full attention by default. Raises InputError."""
     if requested.phase != "encode":
         raise InputError(f"{name}: phase is {requested.phase!r}, can be encode (an encoder keeps no KV cache)")
@@ -145,7 +145,7 @@ def encoder(name: str, model: Model, requested: Stack, attention: Attention | No
 
 
 def encoder_model(
-    name: str, model: Model, *, seq: int = 128, attention: Callable[..., Attention] | None = None, **own: int
+    name: str, model: BertSizes, *, seq: int = 128, attention: Callable[..., Attention] | None = None, **own: int
 ) -> Callable[..., Graph]:
     """Return the builder of one encoder; all of them take the sizes of `Stack`, ``seq`` by default as given.
 
@@ -191,6 +191,6 @@ def parameters(name: str) -> int:
     return model_parameters(name, MODELS[name])
 
 
-def model_parameters(name: str, model: Model) -> int:
+def model_parameters(name: str, model: BertSizes) -> int:
     """Return the number of parameters of a model, embeddings and pooler included."""
     return encoder(name, model, Stack(1, embeddings=True, pooler=model.pooler)).parameters

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from reports import activity, breakdown, energy, layers, roofline, style, traffic, utilization
 from reports.page import render, schedules, vector
-from reports.page.tables import Cell, Head, Row, Table, change, number, plain, word
+from reports.page.tables import Cell, Head, PageRow, PageTable, change, number, plain, word
 from sim.analysis.diff import diff, energy_note, same_prices
 from sim.analysis.saved import BASE, SavedRun, settings_that_differ
 from sim.base import palette
@@ -166,13 +166,13 @@ SUMMARY: tuple[tuple[str, str, float, str], ...] = (
 )
 
 
-def _summary(runs: Sequence[SavedRun]) -> Table:
+def _summary(runs: Sequence[SavedRun]) -> PageTable:
     heads = [Head("", text=True)]
     for index, run in enumerate(runs):
         heads += [Head(run.name)] + ([Head("change")] if index else [])
     facts = [(label, [str(run.totals[column]) for run in runs]) for column, label in FACTS]
     facts.append(("energy table", [energy.priced_at(run) for run in runs]))
-    texts = [Row([Cell(label), *_side_by_side([Cell(text, "wrap") for text in values])]) for label, values in facts]
+    texts = [PageRow([Cell(label), *_side_by_side([Cell(text, "wrap") for text in values])]) for label, values in facts]
     rows = [_summary_row(runs, *entry) for entry in SUMMARY]
     bands = [Cell("energy band, mJ")]
     bars = [Cell("cycles by cause")]
@@ -180,7 +180,7 @@ def _summary(runs: Sequence[SavedRun]) -> Table:
         low, _, high = energy.band_of(run)
         bands += [Cell(f"{low * 1e3:,.3f} to {high * 1e3:,.3f}")] + ([Cell("")] if index else [])
         bars += [Cell(_bar(run.totals), "")] + ([Cell("")] if index else [])
-    return Table(heads, [*texts, *rows[:7], Row(bands), *rows[7:], Row(bars)])
+    return PageTable(heads, [*texts, *rows[:7], PageRow(bands), *rows[7:], PageRow(bars)])
 
 
 def _side_by_side(cells: Sequence[Cell]) -> list[Cell]:
@@ -188,7 +188,7 @@ def _side_by_side(cells: Sequence[Cell]) -> list[Cell]:
     return [cells[0], *(part for cell in cells[1:] for part in (cell, Cell("")))]
 
 
-def _summary_row(runs: Sequence[SavedRun], column: str, label: str, scale: float, pattern: str) -> Row:
+def _summary_row(runs: Sequence[SavedRun], column: str, label: str, scale: float, pattern: str) -> PageRow:
     cells, first = [Cell(label)], runs[0]
     for index, run in enumerate(runs):
         value = run.totals[column]
@@ -200,7 +200,7 @@ def _summary_row(runs: Sequence[SavedRun], column: str, label: str, scale: float
             elif column in ("utilization", "macs"):
                 moved = Cell(moved.html, sort=moved.sort)
             cells.append(moved)
-    return Row(cells)
+    return PageRow(cells)
 
 
 def _bar(row: Any) -> str:
@@ -219,8 +219,8 @@ def _difference(first: SavedRun, run: SavedRun) -> dict[str, Any]:
     for name, count, cycles, by_cause in [total, *groups]:
         times = f"{count[0]}" if count[0] == count[1] else f"{count[0]} / {count[1]}"
         cells = [Cell(name), Cell(times), number(cycles[0]), number(cycles[1]), _signed(cycles[1] - cycles[0])]
-        rows.append(Row([*cells, *(_signed(by_cause[cause]) for cause in causes)]))
-    return {"title": f"{run.name} against {first.name}", "sentence": found.sentence(), "table": Table(heads, rows)}
+        rows.append(PageRow([*cells, *(_signed(by_cause[cause]) for cause in causes)]))
+    return {"title": f"{run.name} against {first.name}", "sentence": found.sentence(), "table": PageTable(heads, rows)}
 
 
 def _signed(cycles: int) -> Cell:
@@ -320,7 +320,7 @@ def _hint(column: str) -> str:
     return COLUMNS[column].definition
 
 
-def _operators(runs: Sequence[SavedRun]) -> Table:
+def _operators(runs: Sequence[SavedRun]) -> PageTable:
     """Return one row per operator of any run; with several runs cycles, change, share and utilization of each."""
     indexed = [{str(row["op"]): row for row in run.ops.to_dict("records")} for run in runs]
     heads = [Head("operator", True), Head("kind", True, _hint("op_kind")), Head("layer"), Head("m x n x k", True)]
@@ -355,11 +355,11 @@ def _operators(runs: Sequence[SavedRun]) -> Table:
         cells += [word(known["bound"]), Cell(_bar(known), "text")]
         cells += [number(known[f"dram_{way}_bytes"] / 1e3, "{:,.1f}") for way in ("read", "write")]
         cells += [number(row and row["energy_pj"] / 1e6, "{:,.2f}") for row in here]
-        rows.append(Row(cells, tags={"kind": str(known["op_kind"]), "bound": str(known["bound"])}))
-    return Table(heads, rows)
+        rows.append(PageRow(cells, tags={"kind": str(known["op_kind"]), "bound": str(known["bound"])}))
+    return PageTable(heads, rows)
 
 
-def _changes(runs: Sequence[SavedRun]) -> Table:
+def _changes(runs: Sequence[SavedRun]) -> PageTable:
     changed = {key for run in runs for key, _, _ in run.record["changes"]}
     changed |= {key for run in runs[1:] for key, _, _ in settings_that_differ(runs[0].hardware, run.hardware)}
     bases = {key: base for run in runs for key, base, _ in run.record["changes"]}
@@ -370,26 +370,26 @@ def _changes(runs: Sequence[SavedRun]) -> Table:
         values = [table.get(key) for table in tables]
         differs = any(value != values[0] for value in values)
         shown = [word(key), word(_value(bases.get(key, values[0]))), *(word(_value(value)) for value in values)]
-        rows.append(Row([Cell(cell.html, "text wrap") for cell in shown], changed=differs))
+        rows.append(PageRow([Cell(cell.html, "text wrap") for cell in shown], changed=differs))
     heads = [Head("setting", True), Head(f"preset {BASE}", True), *(Head(f"run {run.name}", True) for run in runs)]
-    return Table(heads, rows or plain(["setting"], [["none: the machine is the base"]]).rows)
+    return PageTable(heads, rows or plain(["setting"], [["none: the machine is the base"]]).rows)
 
 
-def _settings(runs: Sequence[SavedRun]) -> Table:
+def _settings(runs: Sequence[SavedRun]) -> PageTable:
     tables = [flat(run.hardware) for run in runs]
     keys = dict.fromkeys(key for table in tables for key in table)
     rows = []
     for key in keys:
         values = [table.get(key) for table in tables]
         cells = [Cell(key), *(Cell(_value(value), "text wrap") for value in values)]
-        rows.append(Row(cells, changed=any(value != values[0] for value in values)))
+        rows.append(PageRow(cells, changed=any(value != values[0] for value in values)))
     for part in COMPONENTS:
         areas = [run.record["area_um2"][part] for run in runs]
-        rows.append(Row([Cell(f"area of {part}, um2"), *(Cell(f"{area:,.0f}", "text") for area in areas)]))
+        rows.append(PageRow([Cell(f"area of {part}, um2"), *(Cell(f"{area:,.0f}", "text") for area in areas)]))
     for what in ("area", "energy"):
         missing = [run.totals[f"{what}_not_modelled"] for run in runs]
-        rows.append(Row([Cell(f"{what} not modelled"), *(Cell(_value(text), "text wrap") for text in missing)]))
-    return Table([Head("setting", True), *(Head(run.name, True) for run in runs)], rows)
+        rows.append(PageRow([Cell(f"{what} not modelled"), *(Cell(_value(text), "text wrap") for text in missing)]))
+    return PageTable([Head("setting", True), *(Head(run.name, True) for run in runs)], rows)
 
 
 def _value(value: object) -> str:

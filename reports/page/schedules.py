@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from reports.page.tables import Cell, Head, Row, Table, number, plain, word
+from reports.page.tables import Cell, Head, PageRow, PageTable, number, plain, word
 from sim.analysis.saved import SavedRun
 from sim.run.columns import CAUSES
 
 
-def savings(runs: Sequence[SavedRun]) -> Table | None:
+def savings(runs: Sequence[SavedRun]) -> PageTable | None:
     """Return a row per group of equal operators that a schedule changed; None where no run has a schedule."""
     found = [(run, one) for run in runs for one in run.record.get("schedule", ())]
     if not found:
@@ -25,11 +25,11 @@ def savings(runs: Sequence[SavedRun]) -> Table | None:
         cells = [word(f"{run.name}: {'+'.join(groups[0])}" if many else "+".join(groups[0])), number(len(groups))]
         cells += [word(one["schedules"]), number(before), number(after), _saved(before - after)]
         cells.append(number((one["bytes_before"] - one["bytes_after"]) / 1e6, "{:,.3f}"))
-        rows.append(Row([*cells, *(_saved(one["saved_by_cause"].get(cause, 0)) for cause in causes)]))
-    return Table(heads, rows)
+        rows.append(PageRow([*cells, *(_saved(one["saved_by_cause"].get(cause, 0)) for cause in causes)]))
+    return PageTable(heads, rows)
 
 
-def declined(runs: Sequence[SavedRun]) -> Table | None:
+def declined(runs: Sequence[SavedRun]) -> PageTable | None:
     """Return a row per reason for which operators have not the schedule requested; None where there is none."""
     reasons: dict[tuple[str, str], list[str]] = {}
     for run in runs:

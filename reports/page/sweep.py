@@ -11,7 +11,7 @@ import pandas as pd
 
 from reports import knobs, parallel, pareto, tornado
 from reports.page import render, vector
-from reports.page.tables import Cell, Head, Row, Table, number, word
+from reports.page.tables import Cell, Head, PageRow, PageTable, number, word
 from sim.run.columns import COLUMNS
 
 RESULTS = ("cycles", "energy_pj", "area_mm2")
@@ -90,7 +90,7 @@ def _text(value: object) -> str:
     return "-" if value is None or value != value else str(value)
 
 
-def _points(points: pd.DataFrame, settings: pd.DataFrame, best: set[int]) -> Table:
+def _points(points: pd.DataFrame, settings: pd.DataFrame, best: set[int]) -> PageTable:
     """Return one row per point, numbered as in the table of the sweep."""
     known = [entry for entry in SHOWN if entry[0] in points.columns]
     priced = len(set(points["energy_table"].astype(str))) > 1 if "energy_table" in points.columns else False
@@ -103,8 +103,8 @@ def _points(points: pd.DataFrame, settings: pd.DataFrame, best: set[int]) -> Tab
         cells = [Cell(str(index)), *(_knob(value) for value in chosen[index].values())]
         cells += [word(f"{point['energy_table']} ({point['node_nm']} nm)")] if priced else []
         cells += [number(_scaled(point[column], scale), pattern) for column, _, scale, pattern in known]
-        rows.append(Row(cells, tags={"front": "yes" if place in best else "no"}, changed=place in best))
-    return Table(heads, rows)
+        rows.append(PageRow(cells, tags={"front": "yes" if place in best else "no"}, changed=place in best))
+    return PageTable(heads, rows)
 
 
 def _knob(value: Any) -> Cell:

@@ -26,7 +26,7 @@ class Head:
 
 
 @dataclass(frozen=True)
-class Row:
+class PageRow:
     """Cells, the first being the row's name; ``tags``: what filters look at."""
 
     cells: Sequence[Cell]
@@ -35,11 +35,11 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Table:
+class PageTable:
     """Headings and rows, all of one length."""
 
     heads: Sequence[Head]
-    rows: Sequence[Row]
+    rows: Sequence[PageRow]
 
 
 def word(value: object) -> Cell:
@@ -67,9 +67,9 @@ def change(value: float, base: float, pattern: str = "{:+.1%}") -> Cell:
     return Cell(shown, css, f"{share:.6g}")
 
 
-def plain(heads: Iterable[str], rows: Iterable[Sequence[object]], css: str = "text wrap") -> Table:
+def plain(heads: Iterable[str], rows: Iterable[Sequence[object]], css: str = "text wrap") -> PageTable:
     """Return a table of text."""
-    return Table(
+    return PageTable(
         [Head(head, text=True) for head in heads],
-        [Row([Cell(word(value).html, css) for value in row]) for row in rows],
+        [PageRow([Cell(word(value).html, css) for value in row]) for row in rows],
     )

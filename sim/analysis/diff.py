@@ -20,7 +20,7 @@ By = Literal["name", "op", "kind"]
 
 
 @dataclass(frozen=True)
-class Row:
+class DiffRow:
     """One group of operators: its operators in each run, its cycles in each run, and their difference by cause."""
 
     name: str
@@ -41,7 +41,7 @@ class Difference:
     names: tuple[str, str]
     cycles: tuple[int, int]
     causes: Mapping[str, int]
-    rows: tuple[Row, ...]
+    rows: tuple[DiffRow, ...]
 
     @property
     def change(self) -> int:
@@ -117,7 +117,7 @@ def diff(first: pd.DataFrame, second: pd.DataFrame, names: tuple[str, str] = ("A
         a, b = (group.get(name, dict[str, int]()) for group in groups)
         causes = {cause: b.get(cause, 0) - a.get(cause, 0) for cause in CAUSES}
         count = (a.get("count", 0), b.get("count", 0))
-        rows.append(Row(name, count, (a.get("cycles", 0), b.get("cycles", 0)), causes))
+        rows.append(DiffRow(name, count, (a.get("cycles", 0), b.get("cycles", 0)), causes))
     rows.sort(key=lambda row: -abs(row.change))
     totals = tuple(int(frame["cycles"].sum()) for frame in (first, second))
     causes = {cause: sum(row.causes[cause] for row in rows) for cause in CAUSES}

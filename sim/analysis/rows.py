@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sim.run.columns import Column
 
 
-MOST = 1e300
+MAX_NUMBER = 1e300
 """Largest value accepted; NaN, infinity and integers beyond any float are refused by this comparison."""
 
 
@@ -43,7 +43,7 @@ def read_rows(path: Path, wanted: Sequence[Column], way_out: str) -> pd.DataFram
         cells = frame[column.name]
         if column.unit:
             numbers = pd.to_numeric(cells, errors="coerce")
-            wrong = cells[~(numbers.abs() < MOST) & cells.notna()]
+            wrong = cells[~(numbers.abs() < MAX_NUMBER) & cells.notna()]
             problems += [
                 f"{path}: {column.name} = {str(cell)[:40]!r}: must be a number; {way_out}" for cell in wrong[:1]
             ]

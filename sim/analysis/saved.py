@@ -20,7 +20,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sim.analysis.rows import MOST, read_rows
+from sim.analysis.rows import MAX_NUMBER, read_rows
 from sim.base.errors import InputError, demand, some
 from sim.base.files import write_whole
 from sim.base.reading import read_text
@@ -275,7 +275,7 @@ def _wrong(column: columns.Column, value: object) -> Iterator[str]:
     if value is None and "null" in column.definition:
         return
     if column.unit:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < MOST:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < MAX_NUMBER:
             yield f"{column.name} is {str(value)[:40]!r}, must be a number"
     elif not isinstance(value, str):
         yield f"{column.name} is {str(value)[:40]!r}, must be a text"

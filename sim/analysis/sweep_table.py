@@ -7,7 +7,7 @@ from io import BytesIO, StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sim.analysis.rows import MOST
+from sim.analysis.rows import MAX_NUMBER
 from sim.base.errors import InputError
 from sim.base.reading import read_bytes, read_json, read_text
 from sim.run import columns
@@ -42,7 +42,7 @@ def read(path: str | Path) -> pd.DataFrame:
     numeric = [name for name in columns.table("sweep") if columns.COLUMNS[name].unit and name in frame.columns]
     for name in numeric:
         numbers = pd.to_numeric(frame[name], errors="coerce")
-        if (wrong := frame[name][~(numbers.abs() < MOST) & frame[name].notna()]).size:
+        if (wrong := frame[name][~(numbers.abs() < MAX_NUMBER) & frame[name].notna()]).size:
             raise InputError(f"{path}: {name} = {str(wrong.iloc[0])[:40]!r}: must be a number; sweep again")
         frame[name] = numbers
     for name in columns.table("sweep"):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Search:
+class MachineSearch:
     """Options of a search over machines."""
 
     objective: Annotated[
@@ -44,7 +44,7 @@ class Search:
         list[str] | None,
         typer.Option(
             "--constraint",
-            metavar="NAME=MOST",
+            metavar="NAME=MAX",
             help="Upper bound of area (mm2), sram (KiB), bandwidth (bytes a cycle) or power (W); repeatable.",
         ),
     ] = None
@@ -93,7 +93,7 @@ def _pairs(option: str, given: list[str] | None) -> dict[str, float]:
 @options.asks("encoder-layer", without=("saliency", "weights", "tile"))
 def explore(
     request: Request,
-    search: Search,
+    search: MachineSearch,
     grid: options.Grid = None,
     store: options.Store = None,
     output: options.Table = None,

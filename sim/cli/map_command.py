@@ -24,7 +24,7 @@ SUFFIXES = (".toml", ".h", ".json")
 
 
 @dataclass(frozen=True)
-class Search:
+class TileOptions:
     """Options of a search for tiles."""
 
     objective: options.Objective = "cycles"
@@ -33,7 +33,7 @@ class Search:
 
 
 @dataclass(frozen=True)
-class Tiling(Search):
+class Tiling(TileOptions):
     """Tiles of a run: the library's, searched for (best), or those of a file."""
 
     mapping: Annotated[
@@ -50,14 +50,14 @@ class Tiling(Search):
 @options.asks("bert-base", without=("sparsity", "prune", "saliency", "weights", "seed", "clock", "dataflow", "tile"))
 def map_workload(
     request: Request,
-    search: Search,
+    search: TileOptions,
     effort: Annotated[
         int | None,
         typer.Option("--effort", min=1, metavar="CYCLES", help="Simulated cycles per operator at most."),
     ] = None,
     jobs: options.Jobs = None,
     *,
-    sampling: map_sample.Sampling,
+    sampling: map_sample.SamplingOptions,
     given: Annotated[
         Path | None,
         typer.Option("--from", metavar="maps.toml", help="Convert these maps instead of searching."),
@@ -98,7 +98,7 @@ def _read(path: str, case: Case) -> Maps:
     return maps
 
 
-def _search(case: Case, search: Search, effort: int | None, jobs: int) -> Maps:
+def _search(case: Case, search: TileOptions, effort: int | None, jobs: int) -> Maps:
     """Search with a progress bar; Ctrl-C ends it with a message on what is stored."""
     try:
         with common.progress_bar("mapping") as progress:
@@ -110,7 +110,7 @@ def _search(case: Case, search: Search, effort: int | None, jobs: int) -> Maps:
         raise typer.Exit(INTERRUPTED) from None
 
 
-def _found(case: Case, search: Search, progress: common.Progress, effort: int | None, jobs: int) -> Maps:
+def _found(case: Case, search: TileOptions, progress: common.Progress, effort: int | None, jobs: int) -> Maps:
     from sim.mapping.journal import Journal  # SQLite
     from sim.mapping.maps import Searched, find  # SQLite
     from sim.mapping.searching import EFFORT_CYCLES  # SQLite

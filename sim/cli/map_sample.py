@@ -23,7 +23,7 @@ SUFFIXES = (".json", ".csv")
 
 
 @dataclass(frozen=True)
-class Sampling:
+class SamplingOptions:
     """Options of sampling mappings."""
 
     sample: Annotated[
@@ -50,7 +50,7 @@ class Sampling:
             raise InputError(f"{' and '.join(vain)}: only --sample N uses it")
 
 
-def run(case: Case, how: Sampling, jobs: int, outputs: Sequence[Path], as_json: bool) -> None:
+def run(case: Case, how: SamplingOptions, jobs: int, outputs: Sequence[Path], as_json: bool) -> None:
     """Draw the samples, write and print them."""
     from sim.mapping.sampling import sample  # SQLite
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from sim.sweeps.evolution import Quality
-    from sim.sweeps.networks import Network
+    from sim.sweeps.networks import Candidate
 
 PROXY = "proxy:weights"
 
@@ -106,7 +106,7 @@ def _evolved(machine: Any, quality: Any, how: Evolution, tokens: int) -> pd.Data
         )  # fmt: skip
 
 
-def _shrunk(machine: Any, quality: Quality | Mapping[Network, float], how: Smaller, tokens: int) -> pd.DataFrame:
+def _shrunk(machine: Any, quality: Quality | Mapping[Candidate, float], how: Smaller, tokens: int) -> pd.DataFrame:
     import pandas as pd  # the heavy library itself
 
     from sim.sweeps.evolution import shrink  # SQLite

@@ -22,8 +22,8 @@ from sim.validate import csvfile, peers
 
 if TYPE_CHECKING:
     from sim.validate.report import Report
-    from sim.validate.runner import Progress, Result
-    from sim.validate.tables import Row
+    from sim.validate.runner import Progress, RowResult
+    from sim.validate.tables import MeasuredRow
 
 Measurements = Annotated[
     list[Path] | None,
@@ -36,7 +36,7 @@ Programs = Annotated[
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredTables:
     """Measured tables, and how their rows are simulated."""
 
     measurements: Measurements = None
@@ -53,14 +53,14 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Selection:
+class RowSelection:
     """Selection of rows: of these kinds and machines (empty: all), with an id that matches this pattern."""
 
     kind: Annotated[list[str] | None, typer.Option(help="Only rows of this kind; repeatable.")] = None
     cfg: Annotated[list[str] | None, typer.Option(help="Only rows of this machine; repeatable.")] = None
     case: Annotated[str | None, typer.Option(help="Only rows whose id matches, e.g. 'mvin_*'.")] = None
 
-    def takes(self, row: Row) -> bool:
+    def takes(self, row: MeasuredRow) -> bool:
         """Return whether a row is selected."""
         fits = (not self.kind or row.kind in self.kind) and (not self.cfg or row.cfg in self.cfg)
         return fits and (not self.case or fnmatchcase(row.id, self.case))
@@ -70,7 +70,7 @@ class Selection:
         """True when some rows may be left out."""
         return bool(self.kind or self.cfg or self.case)
 
-    def nothing(self, rows: Sequence[Row]) -> list[str]:
+    def nothing(self, rows: Sequence[MeasuredRow]) -> list[str]:
         """Return why no row is selected: a name or a combination that no row has."""
         known = {"--kind": {row.kind for row in rows}, "--cfg": {row.cfg for row in rows}}
         requested = {"--kind": self.kind or (), "--cfg": self.cfg or ()}
@@ -85,8 +85,8 @@ class Selection:
 
 @options.records
 def validate(
-    measured: Measured,
-    chosen: Selection,
+    measured: MeasuredTables,
+    chosen: RowSelection,
     as_json: options.AsJson = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print docs/VALIDATION.md.")] = False,
     way: Annotated[
@@ -179,25 +179,25 @@ def replay(
 @options.records
 def compare(
     peer: Annotated[str, typer.Option(help="Published cycle rule: onnxim-rule or scalesim-rule.")],
-    measured: Measured,
+    measured: MeasuredTables,
     as_json: options.AsJson = False,
 ) -> None:
     """Print the errors of a published cycle rule and of Carat on the measured matmul rows."""
     from sim.validate import comparison  # numpy: not for --help
 
     rule = peers.rule(peer)
-    report = _validated(measured, Selection(["matmul"]), "auto", with_timelines=False)
+    report = _validated(measured, RowSelection(["matmul"]), "auto", with_timelines=False)
     table = comparison.against(rule, report.results)
     typer.echo(json.dumps(comparison.as_dict(table), indent=1) if as_json else comparison.text(table))
 
 
-def _validated(measured: Measured, chosen: Selection, way: str, with_timelines: bool) -> Report:
+def _validated(measured: MeasuredTables, chosen: RowSelection, way: str, with_timelines: bool) -> Report:
     from sim.validate import runner, sources, timelines  # numpy
     from sim.validate.report import Report  # numpy
 
     files, programs, clock = measured.files, tuple(measured.programs or ()), measured.clock
     with _progress("rows") as progress:
-        results: list[Result] = runner.validate(
+        results: list[RowResult] = runner.validate(
             files,
             programs,
             way=way,

@@ -19,7 +19,7 @@ from sim.functional.kernels.sampled import AS_COMMANDED, ONTO, OVER
 from sim.functional.machine import Machine
 from sim.functional.unit import Sampler
 from sim.lower.sparse.cost import LoadCost
-from sim.lower.sparse.sampled_plan import Cut, Shape, Step, choose_cut
+from sim.lower.sparse.sampled_plan import SampledPlan, SampledShape, SampledStep, choose_cut
 from sim.lower.work import SampledMatmul
 from sim.sparsity.masks import packing
 
@@ -46,7 +46,7 @@ def write_index(machine: Machine, work: SampledMatmul, choice: Choice) -> Sample
     Raises InputError if ``work`` was made for another choice.
     """
     hw = machine.hw
-    shape, cut = Shape(work, hw), choose_cut(work, hw)
+    shape, cut = SampledShape(work, hw), choose_cut(work, hw)
     _check(shape, choice)
     bits = _index_bits(shape, choice)
     row_bytes = hw.sp_row_bytes
@@ -105,7 +105,7 @@ def packed_columns(choice: Choice, work: SampledMatmul, dim: int) -> list[npt.ND
     return found
 
 
-def _check(shape: Shape, choice: Choice) -> None:
+def _check(shape: SampledShape, choice: Choice) -> None:
     work, dim, mask, group = shape.work, shape.dim, choice.mask, choice.group
     if mask.shape != (shape.m, shape.keys):
         raise InputError(f"mask of {mask.shape}: the product chooses among {(shape.m, shape.keys)}")
@@ -139,7 +139,7 @@ def _places(mask: Mask, group: tuple[int, int]) -> npt.NDArray[np.int64]:
     return np.asarray(chosen, np.int64)
 
 
-def _index_bits(shape: Shape, choice: Choice) -> npt.NDArray[np.uint8]:
+def _index_bits(shape: SampledShape, choice: Choice) -> npt.NDArray[np.uint8]:
     """Return uint8[rows, bits of a row's index]."""
     mask, group = choice.mask, choice.group
     if group is None:
@@ -156,7 +156,7 @@ def _order(blocks: int, rows: int) -> npt.NDArray[np.int64]:
     return lines % blocks * rows + lines // blocks
 
 
-def _sequence(shape: Shape, cut: Cut, dim: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.void]]:
+def _sequence(shape: SampledShape, cut: SampledPlan, dim: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.void]]:
     """Return ``chunks`` and ``subs`` of a `Sampler`: DIM sub-rows to a compute, in the order of the plan.
 
     A command names as A the last loaded block of its last row's block, as C its first row's block.
@@ -179,7 +179,7 @@ def _sequence(shape: Shape, cut: Cut, dim: int) -> tuple[npt.NDArray[np.int64], 
 
 
 def _sub_rows(
-    shape: Shape, cut: Cut, step: Step, window: int
+    shape: SampledShape, cut: SampledPlan, step: SampledStep, window: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Return by sub-row of a step in a window its fields, its block of rows, and where its blocks of A and C begin.
 
@@ -210,7 +210,7 @@ def _sub_rows(
     return np.stack(fields, axis=1).astype(np.int64), block, starts
 
 
-def _width(shape: Shape, window: int) -> int:
+def _width(shape: SampledShape, window: int) -> int:
     """Return the number of elements of a window; for packed values (N:M) the number of packed ones."""
     packed = shape.work.row_elements < shape.keys
     whole, each = (shape.work.row_elements, shape.dim) if packed else (shape.keys, shape.work.resident * shape.dim)

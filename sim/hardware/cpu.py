@@ -8,8 +8,8 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import Field, field_validator
 
 from sim.base.errors import did_you_mean
+from sim.base.table import Table
 from sim.hardware.schema import Cycles, PositiveCycles
-from sim.hardware.table import Table
 
 T = TypeVar("T")
 

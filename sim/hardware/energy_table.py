@@ -13,10 +13,10 @@ from pydantic import Discriminator, Field, Tag, ValidationError, model_validator
 
 from sim.base.errors import InputError, did_you_mean
 from sim.base.reading import read_toml
+from sim.base.table import Table
 from sim.hardware.explain import schema_problems
 from sim.hardware.files import config_files, dram_table
 from sim.hardware.schema import Capacity
-from sim.hardware.table import Table
 
 Level = Literal["low", "nominal", "high"]
 Energy = Annotated[float, Field(ge=0, allow_inf_nan=False)]

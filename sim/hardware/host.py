@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field, ValidationInfo, field_validator
 
 from sim.base.errors import did_you_mean
-from sim.hardware.table import Table
+from sim.base.table import Table
 
 Price = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import BaseModel, BeforeValidator, Field, PrivateAttr
 
 from sim.base.errors import InputError
+from sim.base.table import Table
 from sim.hardware import units
 from sim.hardware.cpu import Cpu
 from sim.hardware.host import Host
@@ -31,7 +32,6 @@ from sim.hardware.schema import (
     SparsitySupport,
     Tlb,
 )
-from sim.hardware.table import Table
 from sim.hardware.vector import Vector
 
 LINE_FROM_L2_CYCLES = 15

@@ -33,7 +33,7 @@ SPELLED = {
         "Bandwidth",
     )
 }
-MOST = 1 << 20
+MAX_COUNT = 1 << 20
 DATAFLOWS = {"os": "OS", "ws": "WS"}
 MIN_BUS, MAX_BUS = 8, 64
 """Largest beat in bytes: the base's requests."""
@@ -95,8 +95,8 @@ def _read(file: Path, label: str) -> dict[str, dict[str, str]]:
 
 
 def _number(text: str, name: str, problems: list[str]) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 9 and 1 <= int(text) <= MOST):
-        problems.append(f"{name} is {text!r}, must be a whole number from 1 to {MOST}")
+    if not (text.isascii() and text.isdigit() and len(text) < 9 and 1 <= int(text) <= MAX_COUNT):
+        problems.append(f"{name} is {text!r}, must be a whole number from 1 to {MAX_COUNT}")
         return 1
     return int(text)
 

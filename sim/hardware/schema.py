@@ -11,9 +11,10 @@ from typing import Annotated, Literal
 
 from pydantic import AliasChoices, BeforeValidator, Field, ValidationInfo
 
+from sim.base.table import Table
 from sim.hardware import units
+from sim.hardware.count import Count
 from sim.hardware.dram.schema import Dram
-from sim.hardware.table import Count, Table
 
 ELEMENT_BYTES = {"int8": 1, "int16": 2, "int32": 4, "fp16": 2, "bf16": 2, "fp32": 4}
 """Bytes of one element by type name."""

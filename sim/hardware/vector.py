@@ -19,8 +19,8 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
+from sim.base.table import Table
 from sim.hardware import units
-from sim.hardware.table import Table
 
 LaneCycles = Annotated[int, Field(ge=1, le=1024)]
 

@@ -36,7 +36,7 @@ def tile_counts(blocks: Tile, tile: Tile) -> Tile:
     return i, j, k
 
 
-class Room:
+class TileMemory:
     """The local memory that one tile may use, in blocks: scratchpad for A and B, accumulator for C."""
 
     def __init__(self, hw: Hardware, *, double_buffered: bool):
@@ -70,7 +70,7 @@ def auto_matmul_tile(work: Matmul, hw: Hardware) -> Tile:
     return search_matmul_tile(work, hw).tile
 
 
-class Search(NamedTuple):
+class TileSearch(NamedTuple):
     """Result of the library's search for a tile, and the effort of the search.
 
     ``passes``: iterations of its loop that changed the tile. ``foldable``: whether a compiler that knows the sizes runs
@@ -85,9 +85,9 @@ class Search(NamedTuple):
 
 
 @lru_cache(maxsize=1024)
-def search_matmul_tile(work: Matmul, hw: Hardware) -> Search:
+def search_matmul_tile(work: Matmul, hw: Hardware) -> TileSearch:
     """Run the search of tiled_matmul_auto: start near a square of outputs, then grow J, I, K in turn."""
-    room = Room(hw, double_buffered=work.dataflow == "WS")
+    room = TileMemory(hw, double_buffered=work.dataflow == "WS")
     blocks = matmul_blocks(work, hw.dim)
     if work.activation in ("layernorm", "softmax"):
         i, j, k = 1, blocks[1], 1  # statistics need whole rows of C in the accumulator
@@ -105,7 +105,7 @@ def search_matmul_tile(work: Matmul, hw: Hardware) -> Search:
             i, growing = i + 1, True
         if k < blocks[2] and room.holds(i, j, k + 1):
             k, growing = k + 1, True
-    return Search((i, j, k), passes, passes == 0 or open_sizes <= 1)
+    return TileSearch((i, j, k), passes, passes == 0 or open_sizes <= 1)
 
 
 def folded(work: Matmul, hw: Hardware) -> bool:
@@ -119,7 +119,7 @@ def matmul_tile(work: Matmul, hw: Hardware) -> Tile:
     Raises InputError (with the rule, the numbers and the nearest legal tile) if the tile does not fit.
     """
     tile = work.tile or auto_matmul_tile(work, hw)
-    room = Room(hw, double_buffered=work.dataflow == "WS")
+    room = TileMemory(hw, double_buffered=work.dataflow == "WS")
     blocks = matmul_blocks(work, hw.dim)
     problems = tile_problems(tile, blocks, room)
     whole_rows = work.activation in ("layernorm", "softmax")
@@ -136,7 +136,7 @@ def matmul_tile(work: Matmul, hw: Hardware) -> Tile:
     return tile
 
 
-def tile_problems(tile: Tile, blocks: Tile, room: Room) -> list[str]:
+def tile_problems(tile: Tile, blocks: Tile, room: TileMemory) -> list[str]:
     """Return a message for every rule that the tile breaks."""
     i, j, k = tile
     problems = [

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from sim.base.text import one_line
-from sim.mapping.maps import Entry, Maps
+from sim.mapping.maps import MapEntry, Maps
 
 
 def to_header(maps: Maps) -> str:
@@ -38,7 +38,7 @@ def to_header(maps: Maps) -> str:
     return "\n".join([*lines, "", "#endif", ""])
 
 
-def _line(macro: str, name: str, entry: Entry) -> str:
+def _line(macro: str, name: str, entry: MapEntry) -> str:
     mapping = entry.mapping
     sizes = ", ".join(str(size) for size in mapping.tile)
     what = f"{name}: {entry.shape}"

@@ -9,7 +9,7 @@ from typing import Any
 
 from sim.base.store import Store, point_key
 from sim.base.version import code_version
-from sim.mapping.measure import Abandoned, Answer, Forecast, Measured
+from sim.mapping.measure import AbandonedMapping, Answer, Forecast, Measured
 
 KIND = "mapping search"
 
@@ -53,7 +53,7 @@ class Journal:
 def _answer(stored: Mapping[str, Any]) -> Answer:
     """Return a stored measurement as an object of its class, recognised by a field that the other classes lack."""
     if "abandoned" in stored:
-        return Abandoned(**stored)
+        return AbandonedMapping(**stored)
     return Measured(**stored) if "energy_pj" in stored else Forecast(**stored)
 
 

@@ -11,7 +11,7 @@ from sim.base.errors import InputError, did_you_mean
 from sim.base.reading import read_toml
 from sim.base.text import one_line
 from sim.lower.residency import HALVES, RESIDENTS
-from sim.mapping.maps import Entry, Maps
+from sim.mapping.maps import MapEntry, Maps
 from sim.mapping.opmapping import AXES, FIELDS, Kind, OpMapping
 from sim.mapping.searching import OBJECTIVES
 
@@ -120,7 +120,7 @@ def from_plain(content: Mapping[str, Any], where: str) -> Maps:
     )
 
 
-def _entry(table: Any, place: str) -> tuple[Entry | None, list[str]]:
+def _entry(table: Any, place: str) -> tuple[MapEntry | None, list[str]]:
     if not isinstance(table, Mapping):
         return None, [f"{place}: must be a table [[mapping]], got {table!r}"]
     problems = _key_problems(table, ENTRY, place)
@@ -154,7 +154,7 @@ def _entry(table: Any, place: str) -> tuple[Entry | None, list[str]]:
         return None, problems
     mapping = OpMapping(kind, tuple(tile), **more)
     given = {key: table[key] for key in ("shape", "cycles", "library_cycles", "exhaustive", "gap") if key in table}
-    return Entry(tuple(names), mapping=mapping, **{"shape": "", **given}), []
+    return MapEntry(tuple(names), mapping=mapping, **{"shape": "", **given}), []
 
 
 def _key_problems(table: Mapping[str, Any], keys: Mapping[str, type], place: str) -> list[str]:

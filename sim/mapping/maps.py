@@ -26,7 +26,7 @@ Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)
-class Entry:
+class MapEntry:
     """One mapping and the operators that share it (equal in shape, operand layout and flags).
 
     ``cycles``, ``library_cycles``: one invocation from loop slot 0, simulated; 0 = not known (maps by hand).
@@ -52,7 +52,7 @@ class Maps:
     hardware_key: str
     dim: int
     objective: str
-    entries: tuple[Entry, ...]
+    entries: tuple[MapEntry, ...]
 
     def by_operator(self) -> dict[str, OpMapping]:
         """Return operator name -> mapping."""
@@ -126,7 +126,7 @@ def find(
             found.append((names, one))
     progress(len(groups), len(groups) + 1, "whole workload")
     entries = tuple(
-        Entry(
+        MapEntry(
             tuple(names),
             kind_of(one.work).shape(one.work),
             one.mapping,

@@ -105,18 +105,18 @@ class Forecast:
 
 
 @dataclass(frozen=True)
-class Abandoned:
+class AbandonedMapping:
     """One mapping whose simulation was stopped: the program, or a prefix of it, takes more than ``spent_cycles``."""
 
     spent_cycles: int
     abandoned: bool = True
 
 
-Answer = Measured | Forecast | Abandoned
+Answer = Measured | Forecast | AbandonedMapping
 
 
 @dataclass(frozen=True)
-class Task:
+class MeasureTask:
     """One mapping to be measured, with limits; sent to a worker process.
 
     ``limit_cycles``: limit of a whole simulation; ``beginning_cycles``: limit of a prefix. ``phase``: first loop slot.
@@ -133,7 +133,7 @@ class Task:
     def run(self) -> Answer:
         """Return `Measured` for depth "whole" or if prefixes are as long as the whole, else a `Forecast`.
 
-        `Abandoned` if a simulation exceeds its limit.
+        `AbandonedMapping` if a simulation exceeds its limit.
         """
         mapped = self.mapping.apply(self.work)
         try:
@@ -141,7 +141,7 @@ class Task:
                 return measure(mapped, self.hw, self.limit_cycles, self.phase)
             return forecast(mapped, self.hw, self.depth, (self.limit_cycles, self.beginning_cycles), self.phase)
         except timer.Overrun as left:
-            return Abandoned(left.limit_cycles)
+            return AbandonedMapping(left.limit_cycles)
 
 
 def score(objective: str, cycles: float, energy_pj: float) -> float:

@@ -27,7 +27,7 @@ from sim.mapping.bounds import Bound
 from sim.mapping.journal import Journal
 from sim.mapping.kinds import bound, kind_of, library
 from sim.mapping.kinds.kind import REACHES, MappedKind, Reach
-from sim.mapping.measure import MAX_CYCLES, Abandoned, Answer, Depth, Measured, Task, score
+from sim.mapping.measure import MAX_CYCLES, AbandonedMapping, Answer, Depth, Measured, MeasureTask, score
 from sim.mapping.opmapping import OpMapping, Tiled, tiled
 from sim.mapping.workers import Shared, Workers
 
@@ -370,7 +370,7 @@ class _Search:
     def extrapolate(self, mappings: list[OpMapping], depth: Depth = "start") -> None:
         for mapping, answer in self.ask(mappings, depth):
             # A prefix that takes too long excludes the mapping from the search, but proves nothing.
-            self.forecast[mapping] = MAX_CYCLES if isinstance(answer, Abandoned) else answer.cycles
+            self.forecast[mapping] = MAX_CYCLES if isinstance(answer, AbandonedMapping) else answer.cycles
             if isinstance(answer, Measured):
                 self.measured[mapping] = answer
 
@@ -388,7 +388,7 @@ class _Search:
         answers = self.journal.get(batch)
         if answers is None:
             tasks = [
-                Task(self.work, mapping, self.hw, depth, limit, most, self.phase)
+                MeasureTask(self.work, mapping, self.hw, depth, limit, most, self.phase)
                 for mapping, limit in zip(mappings, limits, strict=True)
             ]
             answers = self.workers.run(tasks)

@@ -10,7 +10,7 @@ from typing import TypedDict
 from sim.base import workers
 from sim.base.errors import CaratError, InputError
 from sim.mapping.journal import Journal
-from sim.mapping.measure import Answer, Task
+from sim.mapping.measure import Answer, MeasureTask
 
 
 class Workers:
@@ -22,14 +22,14 @@ class Workers:
         self.jobs = jobs
         self._pool: ProcessPoolExecutor | None = None
 
-    def run(self, tasks: Sequence[Task]) -> list[Answer]:
+    def run(self, tasks: Sequence[MeasureTask]) -> list[Answer]:
         """Return the results in the order of ``tasks``."""
         if self.jobs == 1 or len(tasks) == 1:
             return [task.run() for task in tasks]
         if self._pool is None:
             self._pool = workers.pool(self.jobs, workers.follow_parent)
         try:
-            return list(self._pool.map(Task.run, tasks))
+            return list(self._pool.map(MeasureTask.run, tasks))
         except BrokenProcessPool as error:
             raise CaratError(
                 "a worker process died (killed, or out of memory); finished batches are kept in the store: run the "

@@ -20,7 +20,7 @@ from sim.lower.polynomials import GELU_BERT_SCALE, SOFTMAX_BERT_SCALE
 from sim.lower.sparse import sampled_works
 from sim.lower.sparse import works as sparse_works
 from sim.lower.split import cut
-from sim.lower.tiling import Room, blocks_of
+from sim.lower.tiling import TileMemory, blocks_of
 from sim.lower.work import DEFAULT_SCALE, Conv, Matmul, Norm, Operand, ResidualAdd, RowsMatmul, Work
 from sim.plan import by_hand
 from sim.plan.context import Planning
@@ -75,7 +75,7 @@ def _in_rows(step: ArrayStep, at: Planning, activation: str) -> ArrayStep:
     Rows wider than half of the accumulator are in strips; softmax that fits is the library's.
     """
     hw = step.machine or at.hw
-    wide = not Room(hw, double_buffered=True).holds(1, blocks_of(step.n, hw.dim), 1)
+    wide = not TileMemory(hw, double_buffered=True).holds(1, blocks_of(step.n, hw.dim), 1)
     if activation not in ("softmax", "layernorm") or (activation == "softmax" and not wide):
         return step
     works = _strips([work.product for work in step.works], at, hw)

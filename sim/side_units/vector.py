@@ -51,7 +51,7 @@ EXPONENTIAL_PRODUCTS, EXPONENTIAL_SUMS = 3, 5
 
 
 @dataclass(frozen=True)
-class Count:
+class OperationCount:
     """Operations of an operator. ``element``: steps per element; ``row``: additional steps per row.
 
     ``reductions``: sums or largest elements over a row, whose lanes' parts are joined pairwise at its end. ``passes``:
@@ -76,75 +76,75 @@ Used for both forms of GELU.
 """
 
 
-def _each(add: int = 0, multiply: int = 0, divide: int = 0, exponential: int = 0) -> Callable[[Op], Count]:
+def _each(add: int = 0, multiply: int = 0, divide: int = 0, exponential: int = 0) -> Callable[[Op], OperationCount]:
     steps = Steps(add=add, multiply=multiply, divide=divide, exponential=exponential)
-    return lambda op: Count(steps)
+    return lambda op: OperationCount(steps)
 
 
-def _divide(op: Op) -> Count:
+def _divide(op: Op) -> OperationCount:
     """One quotient per row and a product per element, if a row shares its divisor."""
     if op.inputs[1].cols == 1 < op.output.cols:
-        return Count(Steps(multiply=1), Steps(divide=1))
-    return Count(Steps(divide=1))
+        return OperationCount(Steps(multiply=1), Steps(divide=1))
+    return OperationCount(Steps(divide=1))
 
 
 def _named(op: Op, *weights: str) -> int:
     return sum(bool(op.attrs.get(weight)) for weight in weights)
 
 
-def _softmax(op: Op) -> Count:
+def _softmax(op: Op) -> OperationCount:
     """Largest element; difference, exponential and their sum; a product with the inverse of the sum."""
-    return Count(Steps(add=3, multiply=1, exponential=1), Steps(divide=1), reductions=2, passes=3)
+    return OperationCount(Steps(add=3, multiply=1, exponential=1), Steps(divide=1), reductions=2, passes=3)
 
 
-def _layernorm(op: Op) -> Count:
+def _layernorm(op: Op) -> OperationCount:
     """Sum; difference, square and their sum; a product with the inverse deviation; gamma and beta."""
     element = Steps(add=3 + _named(op, "beta"), multiply=2 + _named(op, "gamma"))
     table = op.output.cols * _named(op, "gamma", "beta")
-    return Count(element, Steps(multiply=2, root=1, divide=1), reductions=2, passes=3, table=table)
+    return OperationCount(element, Steps(multiply=2, root=1, divide=1), reductions=2, passes=3, table=table)
 
 
-def _rmsnorm(op: Op) -> Count:
+def _rmsnorm(op: Op) -> OperationCount:
     """Square and their sum; a product with the inverse root; gamma."""
     element, table = Steps(add=1, multiply=2 + _named(op, "gamma")), op.output.cols * _named(op, "gamma")
-    return Count(element, Steps(multiply=1, root=1, divide=1), reductions=1, passes=2, table=table)
+    return OperationCount(element, Steps(multiply=1, root=1, divide=1), reductions=1, passes=2, table=table)
 
 
-def _rope(op: Op) -> Count:
+def _rope(op: Op) -> OperationCount:
     """Two products and a sum per rotated element; the others are copied."""
     turned = op.output.elements * op.attrs["rotated"] // op.attrs["head_dim"]
-    return Count(Steps(add=1, multiply=2), worked=turned, table=op.output.rows * op.attrs["rotated"])
+    return OperationCount(Steps(add=1, multiply=2), worked=turned, table=op.output.rows * op.attrs["rotated"])
 
 
-def _window(op: Op, each: Steps, result: Steps) -> Count:
+def _window(op: Op, each: Steps, result: Steps) -> OperationCount:
     """One window per element; image lines of a window are read once for each line of the window."""
     rows, cols = kernel_of(op.attrs)
     steps = Steps(*(rows * cols * count for count in each.numbers)) + result
-    return Count(steps, passes=rows, kept=rows * op.attrs["in_cols"] * op.inputs[0].cols)
+    return OperationCount(steps, passes=rows, kept=rows * op.attrs["in_cols"] * op.inputs[0].cols)
 
 
-def _argmax(op: Op) -> Count:
-    return Count(Steps(add=2), reductions=1, worked=op.inputs[0].elements)
+def _argmax(op: Op) -> OperationCount:
+    return OperationCount(Steps(add=2), reductions=1, worked=op.inputs[0].elements)
 
 
-def _random_features(op: Op) -> Count:
+def _random_features(op: Op) -> OperationCount:
     """e to (element - half of the row's squares), times a constant; the row's own elements squared and summed."""
     own = op.inputs[1].cols
-    return Count(Steps(add=1, multiply=1, exponential=1), Steps(add=own, multiply=own), reductions=1)
+    return OperationCount(Steps(add=1, multiply=1, exponential=1), Steps(add=own, multiply=own), reductions=1)
 
 
-COUNTS: Mapping[str, Callable[[Op], Count]] = {
+COUNTS: Mapping[str, Callable[[Op], OperationCount]] = {
     "residual_add": _each(add=1),
     "multiply": _each(multiply=1),
     "divide": _divide,
     "relu": _each(add=1),
     "exp": _each(exponential=1),
     "elu_plus_one": _each(add=3, exponential=1),
-    "sigmoid": lambda op: Count(SIGMOID),
-    "silu": lambda op: Count(SIGMOID + Steps(multiply=1)),
-    "tanh": lambda op: Count(SIGMOID + Steps(add=3)),
-    "gelu": lambda op: Count(GELU),
-    "gelu_tanh": lambda op: Count(GELU),
+    "sigmoid": lambda op: OperationCount(SIGMOID),
+    "silu": lambda op: OperationCount(SIGMOID + Steps(multiply=1)),
+    "tanh": lambda op: OperationCount(SIGMOID + Steps(add=3)),
+    "gelu": lambda op: OperationCount(GELU),
+    "gelu_tanh": lambda op: OperationCount(GELU),
     "softmax": _softmax,
     "layernorm": _layernorm,
     "rmsnorm": _rmsnorm,
@@ -203,7 +203,7 @@ def work(
     return _paced(_lanes(replace(count, element=element, worked=worked), rows, hw), count, op, inputs, bits, hw)
 
 
-def _lanes(count: Count, rows: int, hw: Hardware) -> tuple[int, Steps]:
+def _lanes(count: OperationCount, rows: int, hw: Hardware) -> tuple[int, Steps]:
     """Return the cycles of the lanes, and the steps of all lanes together.
 
     Rows with reductions or steps per row begin in the first lane; other operators are one run of elements.
@@ -219,7 +219,12 @@ def _lanes(count: Count, rows: int, hw: Hardware) -> tuple[int, Steps]:
 
 
 def _paced(
-    lanes: tuple[int, Steps], count: Count, op: Op, inputs: list[View], bits: Callable[[str], int], hw: Hardware
+    lanes: tuple[int, Steps],
+    count: OperationCount,
+    op: Op,
+    inputs: list[View],
+    bits: Callable[[str], int],
+    hw: Hardware,
 ) -> VectorWork:
     """Return the work with its waiting time for memory."""
     busy, steps = lanes

@@ -9,7 +9,7 @@ from sim.base.errors import InputError
 from sim.sparsity.spec import parse
 
 EXAMPLE = "--density 0.1:1.0:0.1 --pattern block16,2:4,unstructured"
-MOST = 1000
+MAX_STEPS = 1000
 """Largest number of densities of one sweep."""
 
 
@@ -55,9 +55,9 @@ def _densities(text: str) -> list[str]:
     if ":" not in text:
         return [str(number) for number in numbers]
     first, last, step = numbers
-    if step <= 0 or last < first or (last - first) / step >= MOST:
+    if step <= 0 or last < first or (last - first) / step >= MAX_STEPS:
         raise InputError(
-            f"--density {text}: must rise from FIRST to LAST by a positive STEP, in at most {MOST} steps "
+            f"--density {text}: must rise from FIRST to LAST by a positive STEP, in at most {MAX_STEPS} steps "
             "(nearest: 0.1:1.0:0.1)"
         )
     return [str(first + step * number) for number in range(int((last - first) / step) + 1)]

@@ -25,7 +25,7 @@ from typing import Literal, get_args
 
 from sim.base.errors import InputError, did_you_mean
 from sim.graph import Graph, Op
-from sim.sparsity.table import Error, Table
+from sim.sparsity.table import Error, SchemeTable
 
 ElementType = Literal["int2", "int4", "int8", "int16", "fp16", "bf16", "fp32"]
 SumType = Literal["int8", "int16", "int32", "fp16", "bf16", "fp32"]
@@ -103,7 +103,7 @@ class Precision:
         return [f"{self}: no {what} of {graph.name} is named {self.operators!r}{hint}"]
 
 
-class PrecisionTable(Table):
+class PrecisionTable(SchemeTable):
     """[[precision]] of a SPEC.toml. ``outlier_file``: operator -> numbers of its outlier features."""
 
     operators: str = "*"

@@ -27,14 +27,14 @@ from sim.sparsity.grammar import FILES, default_scheme, scheme_problems, zero_ru
 from sim.sparsity.masks import measured
 from sim.sparsity.masks.zeros import Operand, ZeroRule
 from sim.sparsity.rules import Rules
-from sim.sparsity.table import Density, Table
+from sim.sparsity.table import Density, SchemeTable
 from sim.sparsity.table import read as read_table
 
 SINGLE = ("attention", "cascade")
 """Tables that a file can have once; all others can be repeated."""
 
 
-class ZerosTable(Table):
+class ZerosTable(SchemeTable):
     """[[weights]] or [[activations]] of a SPEC.toml."""
 
     operators: str = "*"
@@ -65,7 +65,7 @@ class ZerosTable(Table):
         return found + (scheme_problems(self.scheme or "", "measured") if "mask" in given else [])
 
 
-TABLES: dict[str, type[Table]] = {
+TABLES: dict[str, type[SchemeTable]] = {
     "weights": ZerosTable,
     "activations": ZerosTable,
     "prune": pruning.PruneTable,

@@ -12,10 +12,11 @@ from math import isfinite
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 from pydantic.fields import FieldInfo
 
 from sim.base.errors import InputError, did_you_mean
+from sim.base.table import Table
 
 Count = Annotated[int, Field(ge=1)]
 CountOrNone = Annotated[int, Field(ge=0)]
@@ -27,10 +28,8 @@ Error = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
 TYPES: dict[object, str] = {int: "a whole number", float: "a number", str: "text in quotes", bool: "true or false"}
 
 
-class Table(BaseModel):
-    """A frozen table that refuses unknown keys and silent conversions ("16" is not 16)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
+class SchemeTable(Table):
+    """A table of a SPEC.toml."""
 
     def problems(self, given: frozenset[str]) -> list[str]:
         """Return the broken rules that involve several keys. ``given``: all keys of the table, valid or not."""
@@ -38,7 +37,7 @@ class Table(BaseModel):
         return []
 
 
-AnyTable = TypeVar("AnyTable", bound=Table)
+AnyTable = TypeVar("AnyTable", bound=SchemeTable)
 
 
 def read(kind: type[AnyTable], table: Mapping[str, Any]) -> AnyTable:
@@ -106,7 +105,7 @@ def _plain(field: FieldInfo) -> tuple[object, list[Any]]:
     return annotation, bounds
 
 
-def _problem(kind: type[Table], key: str, table: Mapping[str, Any], error: str) -> str:
+def _problem(kind: type[SchemeTable], key: str, table: Mapping[str, Any], error: str) -> str:
     field = kind.model_fields.get(key)
     if error == "missing":
         assert field is not None

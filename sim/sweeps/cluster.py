@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from sim.base.errors import InputError
-from sim.sweeps.execution import Place
+from sim.sweeps.execution import Execution
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -18,7 +18,7 @@ CONNECT_S = 30
 
 
 @contextmanager
-def cluster(scheduler: str | Client) -> Iterator[Place]:
+def cluster(scheduler: str | Client) -> Iterator[Execution]:
     """Connect to a dask.distributed scheduler (an address, or a Client, which stays open) inside this context.
 
     Dask itself gives a dead worker's points to others. Raises InputError if the extra, a scheduler at the address or a
@@ -41,7 +41,7 @@ def cluster(scheduler: str | Client) -> Iterator[Place]:
                 executor.shutdown(wait=False)  # cancels running points when the sweep ends early
 
         in_flight = 2 * max(1, sum(client.nthreads().values()))
-        yield Place(open_executor, in_flight, lost=lambda: _lost(client, str(scheduler)))
+        yield Execution(open_executor, in_flight, lost=lambda: _lost(client, str(scheduler)))
     finally:
         if isinstance(scheduler, str):
             client.close()

@@ -10,18 +10,18 @@ from sim.base.errors import InputError, did_you_mean
 from sim.base.pareto import pareto
 from sim.hardware import Hardware
 from sim.run.progress import Progress, shown
-from sim.sweeps.networks import METRICS, Cost, Costs, Network, NetworkSpace, merged
+from sim.sweeps.networks import METRICS, Candidate, Cost, Costs, NetworkSpace, merged
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Quality = Callable[[Network], float]
+Quality = Callable[[Candidate], float]
 """Loss of quality of a network: smaller is better (perplexity, error); a table, a model's evaluation, a proxy."""
 
 
 def search_networks(
     hw: Hardware,
-    quality: Quality | Mapping[Network, float],
+    quality: Quality | Mapping[Candidate, float],
     *,
     space: NetworkSpace | None = None,
     population: int = 40,
@@ -42,10 +42,10 @@ def search_networks(
     """
     _check(population, rounds, mutation, seed)
     rng, costs = random.Random(seed), Costs(hw)
-    tried: dict[Network, tuple[float, Cost]] = {}
+    tried: dict[Candidate, tuple[float, Cost]] = {}
     with shown("search", progress) as bar:
 
-        def add(networks: Sequence[Network], done: int, total: int) -> None:
+        def add(networks: Sequence[Candidate], done: int, total: int) -> None:
             for number, network in enumerate(networks):
                 if network not in tried:
                     bar(done * len(networks) + number, total * len(networks), f"round {done}")
@@ -77,7 +77,7 @@ def _check(population: int, rounds: int, mutation: float, seed: int) -> None:
         raise InputError(problems)
 
 
-def _quality(quality: Quality | Mapping[Network, float], network: Network) -> float:
+def _quality(quality: Quality | Mapping[Candidate, float], network: Candidate) -> float:
     value = quality[network] if isinstance(quality, Mapping) else quality(network)
     if not isinstance(value, int | float) or value != value:
         raise InputError(f"quality: {value!r} of {network.words()} must be a number, smaller is better")
@@ -85,8 +85,8 @@ def _quality(quality: Quality | Mapping[Network, float], network: Network) -> fl
 
 
 def _children(
-    space: NetworkSpace, alive: Sequence[Network], count: int, mutation: float, rng: random.Random
-) -> list[Network]:
+    space: NetworkSpace, alive: Sequence[Candidate], count: int, mutation: float, rng: random.Random
+) -> list[Candidate]:
     """Return ``count`` children: every other one has two parents."""
     found = []
     for number in range(count):
@@ -97,10 +97,10 @@ def _children(
 
 
 def _survivors(
-    networks: Sequence[Network], tried: Mapping[Network, tuple[float, Cost]], count: int, clock_mhz: float
-) -> list[Network]:
+    networks: Sequence[Candidate], tried: Mapping[Candidate, tuple[float, Cost]], count: int, clock_mhz: float
+) -> list[Candidate]:
     """Return the best by fronts; of the last front, which does not fit whole, networks spread evenly over it."""
-    left, kept = list(networks), list[Network]()
+    left, kept = list(networks), list[Candidate]()
     while left and len(kept) < count:
         scores = {network: (tried[network][0], tried[network][1].score("edp", clock_mhz)) for network in left}
         marks = pareto([scores[network] for network in left])
@@ -114,7 +114,7 @@ def _survivors(
     return kept[:count]
 
 
-def _table(tried: Mapping[Network, tuple[float, Cost]], clock_mhz: float) -> pd.DataFrame:
+def _table(tried: Mapping[Candidate, tuple[float, Cost]], clock_mhz: float) -> pd.DataFrame:
     import pandas as pd  # heavy library
 
     rows = [
@@ -135,14 +135,14 @@ def _table(tried: Mapping[Network, tuple[float, Cost]], clock_mhz: float) -> pd.
 
 def shrink(
     hw: Hardware,
-    network: Network,
+    network: Candidate,
     damage: Quality,
     steps: Sequence[tuple[str, Sequence[object]]],
     *,
     target: float,
     metric: str = "cycles",
     greedy: bool = True,
-) -> list[tuple[str, Network, float, Cost]]:
+) -> list[tuple[str, Candidate, float, Cost]]:
     """Shrink a network, with simulated costs, until ``metric`` is at most ``target`` times its first value.
 
     ``steps``: name of a layer's field ("heads", "ffn", "tokens", "pattern") and its values, largest first: each step
@@ -188,7 +188,7 @@ class _Weigh:
         self.costs, self.damage, self.metric, self.clock_mhz = costs, damage, metric, clock_mhz
 
     def ordered(
-        self, network: Network, damage: float, steps: Sequence[tuple[str, Sequence[object]]]
+        self, network: Candidate, damage: float, steps: Sequence[tuple[str, Sequence[object]]]
     ) -> list[tuple[str, int]]:
         """Return the steps that save cost, the largest saving per damage first."""
         before = self.costs.of(network).score(self.metric, self.clock_mhz)
@@ -206,14 +206,14 @@ class _Weigh:
         return [(field, index) for _, _, field, index in sorted(found)]
 
 
-def next_step(network: Network, field: str, index: int, values: Sequence[object]) -> Network | None:
+def next_step(network: Candidate, field: str, index: int, values: Sequence[object]) -> Candidate | None:
     """Return the network with a layer's field at its next value; None after the last."""
     present = getattr(network.layers[index], field)
     at = list(values).index(present) if present in values else -1
     return network.with_layer(index, **{field: values[at + 1]}) if at + 1 < len(values) else None
 
 
-def log_weights(network: Network) -> float:
+def log_weights(network: Candidate) -> float:
     """Return minus the binary logarithm of the number of weights.
 
     A proxy without training, which is no measure of accuracy.

@@ -17,7 +17,7 @@ from sim.base import workers
 from sim.base.errors import CaratError, InputError
 from sim.base.version import code_version
 from sim.run.pipeline import run as run_case
-from sim.sweeps.points import Task
+from sim.sweeps.points import PointTask
 from sim.timing import timer
 from sim.timing.disk import Timings, default_timings
 from sim.timing.memo import Memo
@@ -27,12 +27,12 @@ DIED = "WorkerDied: the process simulating this point died (killed, or out of me
 Outcome = tuple[dict[str, Any] | None, str | None]
 """(row, None) of a successful point, or (None, message)."""
 
-Numbered = tuple[int, Task]
+Numbered = tuple[int, PointTask]
 """A task and its position in the sweep."""
 
 
 @dataclass(frozen=True)
-class Place:
+class Execution:
     """Executor of points: ``open`` gives an executor for some points, ``in_flight`` at a time.
 
     ``here``: on this computer; ``lost``: why no point can finish any more, else None.
@@ -51,7 +51,7 @@ The compiled core releases the interpreter lock,
 and starting two processes costs as much CPU as five points of an encoder layer."""
 
 
-def local(jobs: int | None) -> Place:
+def local(jobs: int | None) -> Execution:
     """Return workers on this computer, ``jobs`` processes; None: one worker per core, threads for few points.
 
     Raises InputError for jobs < 1.
@@ -77,14 +77,14 @@ def local(jobs: int | None) -> Place:
             left.set()
             pool.shutdown(wait=True, cancel_futures=True)
 
-    return Place(open_pool, 2 * count, here=True)
+    return Execution(open_pool, 2 * count, here=True)
 
 
 _OWN = threading.local()
 """One memo per worker (process, or thread of a cluster's worker): points of a sweep share programs."""
 
 
-def simulate_task(task: Task, cache: bool | Path, threads: int | None = 1) -> dict[str, Any]:
+def simulate_task(task: PointTask, cache: bool | Path, threads: int | None = 1) -> dict[str, Any]:
     """Simulate one point and return its totals; runs in a worker.
 
     ``cache``: a folder of timings, True = the user's, False = none. ``threads``: one, as the workers of a sweep share
@@ -99,7 +99,7 @@ def simulate_task(task: Task, cache: bool | Path, threads: int | None = 1) -> di
     return {**result.totals, "version": task.version, "error": None}
 
 
-def outcome(task: Task, cache: bool | Path, threads: int | None = 1) -> Outcome:
+def outcome(task: PointTask, cache: bool | Path, threads: int | None = 1) -> Outcome:
     """Return (row, None), or (None, message) when the input is refused or the machine hangs; runs in a worker."""
     try:
         return simulate_task(task, cache, threads), None
@@ -126,7 +126,7 @@ class Todo:
         self._next.clear()
 
 
-def run(todo: Todo, place: Place, cache: bool) -> Iterator[tuple[int, dict[str, Any], bool]]:
+def run(todo: Todo, place: Execution, cache: bool) -> Iterator[tuple[int, dict[str, Any], bool]]:
     """Yield (position, row, whether to keep the row) as points finish.
 
     When a worker process dies (killed, out of memory) the points in flight are each tried again alone, and one that
@@ -142,7 +142,7 @@ def run(todo: Todo, place: Place, cache: bool) -> Iterator[tuple[int, dict[str, 
         yield from _settle_all(todo, place, shared)
 
 
-def _settle_all(todo: Todo, place: Place, cache: bool | Path) -> Iterator[tuple[int, dict[str, Any], bool]]:
+def _settle_all(todo: Todo, place: Execution, cache: bool | Path) -> Iterator[tuple[int, dict[str, Any], bool]]:
     while todo.first() is not None:
         suspects: list[Numbered] = []
         for number, task, future in _futures(todo, place, cache):
@@ -178,13 +178,13 @@ LOOK_S = 5.0
 """Seconds without a finished point after which the cluster is checked."""
 
 
-def _refuse_lost(place: Place) -> None:
+def _refuse_lost(place: Execution) -> None:
     reason = place.lost()
     if reason is not None:
         raise CaratError(f"{reason}; with --store finished points are kept, and the same sweep continues from there")
 
 
-def _futures(todo: Todo, place: Place, cache: bool | Path) -> Iterator[tuple[int, Task, Future[Outcome]]]:
+def _futures(todo: Todo, place: Execution, cache: bool | Path) -> Iterator[tuple[int, PointTask, Future[Outcome]]]:
     """Take points from ``todo``, a few per worker in flight, and yield them finished; stops taking when a
     worker process died.
 

@@ -25,7 +25,7 @@ from sim.run.request import Request, Resolver, Size
 from sim.sweeps import designs, execution
 from sim.sweeps.cluster import cluster
 from sim.sweeps.execution import outcome
-from sim.sweeps.points import Task, axes, knobs, named, points, refused_config
+from sim.sweeps.points import PointTask, axes, knobs, named, points, refused_config
 from sim.sweeps.sweeping import refuse_unknown
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def objectives() -> dict[str, str]:
     return {name: column for name, column in OBJECTIVES.items() if column in reported}
 
 
-class Options(TypedDict, total=False):
+class ExploreOptions(TypedDict, total=False):
     """Keyword arguments of `explore` besides its grid: the request, the search, the workers and the store of rows."""
 
     sizes: Mapping[str, Size] | None
@@ -90,7 +90,7 @@ def explore(
     objective: str | Sequence[str] = "cycles",
     trials: int = 50,
     progress: Progress | bool | None = None,
-    **options: Unpack[Options],
+    **options: Unpack[ExploreOptions],
 ) -> pd.DataFrame:
     """Search the grid for points that make every ``objective`` small; return a row for each point tried, in order.
 
@@ -107,7 +107,7 @@ def explore(
 
     Raises InputError without the extra, for an unknown objective, limit or sampler or a grid that is wrong as a whole.
     """
-    refuse_unknown(options, Options)
+    refuse_unknown(options, ExploreOptions)
     wanted = [objective] if isinstance(objective, str) else list(objective)
     sampler, at_once = options.get("sampler", "tpe"), options.get("at_once")
     _check(wanted, trials, sampler, at_once)
@@ -177,7 +177,7 @@ def _check(wanted: Sequence[str], trials: int, sampler: str, at_once: int | None
         raise InputError(problems)
 
 
-def _place(stack: ExitStack, options: Options) -> execution.Place | None:
+def _place(stack: ExitStack, options: ExploreOptions) -> execution.Execution | None:
     """Return the executor of points: None = in this process, one after the other."""
     scheduler, jobs = options.get("scheduler"), options.get("jobs")
     if scheduler is not None and jobs is not None:
@@ -222,7 +222,7 @@ class _Points:
         self,
         store: Store | None,
         cache: bool,
-        place: execution.Place | None,
+        place: execution.Execution | None,
         mix: Mapping[str, float],
         limits: Mapping[str, float],
     ):
@@ -253,11 +253,11 @@ class _Points:
         return [self.known[_key(point)] for point in wanted]
 
     def _simulate(self, runs: Sequence[Request]) -> None:
-        tasks: dict[int, Task] = {}
+        tasks: dict[int, PointTask] = {}
         configs: dict[int, dict[str, Any]] = {}
         for number, run in enumerate(runs):
             try:
-                task = Task(self._resolver.case(run), code_version())
+                task = PointTask(self._resolver.case(run), code_version())
             except InputError as error:
                 configs[number] = config = refused_config(run)
                 self._keep(run, config, {"version": config["version"], "error": f"InputError: {error}"}, True)
@@ -271,7 +271,7 @@ class _Points:
         for number, row, final in self._answers(tasks):
             self._keep(runs[number], configs[number], row, final)
 
-    def _answers(self, tasks: Mapping[int, Task]) -> list[tuple[int, Row, bool]]:
+    def _answers(self, tasks: Mapping[int, PointTask]) -> list[tuple[int, Row, bool]]:
         """Return the row of each task: in this process with all cores for one, or on workers."""
         if self._place is not None:
             todo = execution.Todo(iter(tasks.items()), len(tasks))

@@ -16,35 +16,35 @@ MACHINES = ("gemmini_ibert", "gemmini_default")
 
 
 @dataclass(frozen=True)
-class Entry:
+class GalleryEntry:
     """A network with its sizes."""
 
     name: str
     sizes: Mapping[str, Any] = field(default_factory=dict)
 
 
-GALLERY: tuple[Entry, ...] = (
-    Entry("bert-base", {"seq": 128}),
-    Entry("distilbert", {"seq": 128}),
-    Entry("albert-base", {"seq": 128}),
-    Entry("mobilebert", {"seq": 128}),
-    Entry("tinybert-4", {"seq": 128}),
-    Entry("minilm-l6", {"seq": 128}),
-    Entry("linformer", {"seq": 512}),
-    Entry("performer", {"seq": 512}),
-    Entry("longformer-base", {"seq": 1024}),
-    Entry("bigbird-base", {"seq": 1024}),
-    Entry("gpt2", {"phase": "prefill", "seq": 128}),
-    Entry("gpt2", {"phase": "decode", "kv": 1023}),
-    Entry("llama-3.2-1b", {"phase": "decode", "kv": 1024}),
-    Entry("qwen3-30b-a3b", {"phase": "decode", "kv": 1024, "layers": 4}),
-    Entry("t5-small", {"phase": "encode", "seq": 128}),
-    Entry("whisper-tiny", {"phase": "encode"}),
-    Entry("vit-base"),
-    Entry("swin-tiny"),
-    Entry("mobilevit-xs"),
-    Entry("mobilenet-v2"),
-    Entry("resnet50"),
+GALLERY: tuple[GalleryEntry, ...] = (
+    GalleryEntry("bert-base", {"seq": 128}),
+    GalleryEntry("distilbert", {"seq": 128}),
+    GalleryEntry("albert-base", {"seq": 128}),
+    GalleryEntry("mobilebert", {"seq": 128}),
+    GalleryEntry("tinybert-4", {"seq": 128}),
+    GalleryEntry("minilm-l6", {"seq": 128}),
+    GalleryEntry("linformer", {"seq": 512}),
+    GalleryEntry("performer", {"seq": 512}),
+    GalleryEntry("longformer-base", {"seq": 1024}),
+    GalleryEntry("bigbird-base", {"seq": 1024}),
+    GalleryEntry("gpt2", {"phase": "prefill", "seq": 128}),
+    GalleryEntry("gpt2", {"phase": "decode", "kv": 1023}),
+    GalleryEntry("llama-3.2-1b", {"phase": "decode", "kv": 1024}),
+    GalleryEntry("qwen3-30b-a3b", {"phase": "decode", "kv": 1024, "layers": 4}),
+    GalleryEntry("t5-small", {"phase": "encode", "seq": 128}),
+    GalleryEntry("whisper-tiny", {"phase": "encode"}),
+    GalleryEntry("vit-base"),
+    GalleryEntry("swin-tiny"),
+    GalleryEntry("mobilevit-xs"),
+    GalleryEntry("mobilenet-v2"),
+    GalleryEntry("resnet50"),
 )
 """Published sizes, at lengths that run in seconds each."""
 
@@ -63,7 +63,7 @@ HEAD = (
 
 
 def rows(
-    entries: Sequence[Entry] = GALLERY,
+    entries: Sequence[GalleryEntry] = GALLERY,
     machines: Sequence[str] = MACHINES,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Iterable[tuple[str, ...]]:

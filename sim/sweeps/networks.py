@@ -37,7 +37,7 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class Network:
+class Candidate:
     """A candidate: an encoder of ``hidden`` columns whose heads have ``head_dim`` columns each."""
 
     hidden: int
@@ -62,7 +62,7 @@ class Network:
         found["patterns"] = " ".join(layer.pattern or "dense" for layer in self.layers)
         return found
 
-    def with_layer(self, index: int, **changes: Any) -> Network:
+    def with_layer(self, index: int, **changes: Any) -> Candidate:
         """Return the network with one layer changed; fewer tokens apply to all later layers, too."""
         layers = list(self.layers)
         layers[index] = replace(layers[index], **changes)
@@ -107,7 +107,7 @@ class Costs:
         """Share programs between layers, and timings with earlier searches."""
         self._memo = Memo(default_timings())
 
-    def of(self, network: Network) -> Cost:
+    def of(self, network: Candidate) -> Cost:
         """Return the sum of the halves of a network's layers. Raises InputError if the machine refuses a layer."""
         total = Cost(0, 0.0)
         before = network.layers[0].tokens
@@ -132,18 +132,18 @@ class Costs:
             self.halves[key] = Cost(result.cycles, result.totals["energy_pj"])
         return self.halves[key]
 
-    def whole(self, network: Network) -> Cost:
+    def whole(self, network: Candidate) -> Cost:
         """Return the cost of a dense network simulated in one piece."""
         if any(layer.pattern for layer in network.layers):
             raise InputError("a network with patterns is priced layer by layer: each has its own rules")
         result = simulate(network.graph(), self.hw, memo=self._memo)
         return Cost(result.cycles, result.totals["energy_pj"])
 
-    def _halves(self, network: Network, layer: Layer) -> tuple[Half, Half]:
+    def _halves(self, network: Candidate, layer: Layer) -> tuple[Half, Half]:
         shared = (network.hidden, layer.tokens, layer.pattern)
         return ("attention", network.head_dim, layer.heads, *shared), ("ffn", layer.ffn, *shared)
 
-    def _simulate(self, network: Network, layer: Layer) -> None:
+    def _simulate(self, network: Candidate, layer: Layer) -> None:
         """Simulate a network of this layer alone and split its rows."""
         alone = replace(network, layers=(layer,))
         result = simulate(alone.graph(), self.hw, sparsity=layer.pattern, memo=self._memo)
@@ -198,21 +198,21 @@ class NetworkSpace:
         return sum(len(self.hidden) * layer**depth for depth in self.depths)
 
     @property
-    def largest(self) -> Network:
+    def largest(self) -> Candidate:
         """The network of the largest sizes: the baseline that a search starts from."""
         layer = self._layer(max(self.heads), max(self.ffn))
-        return Network(max(self.hidden), (layer,) * max(self.depths), self.head_dim)
+        return Candidate(max(self.hidden), (layer,) * max(self.depths), self.head_dim)
 
     def _layer(self, heads: int, ffn: int) -> Layer:
         return Layer(heads, ffn, self.tokens)
 
-    def draw(self, rng: random.Random) -> Network:
+    def draw(self, rng: random.Random) -> Candidate:
         """Return a network with every size drawn independently."""
         depth = rng.choice(self.depths)
         layers = tuple(self._layer(rng.choice(self.heads), rng.choice(self.ffn)) for _ in range(depth))
-        return Network(rng.choice(self.hidden), layers, self.head_dim)
+        return Candidate(rng.choice(self.hidden), layers, self.head_dim)
 
-    def crossed(self, one: Network, other: Network, rng: random.Random) -> Network:
+    def crossed(self, one: Candidate, other: Candidate, rng: random.Random) -> Candidate:
         """Return a network that has each size of one of two parents; the depth of one of them."""
         depth = len(rng.choice((one, other)).layers)
         layers = []
@@ -220,9 +220,9 @@ class NetworkSpace:
             having = [parent for parent in (one, other) if index < len(parent.layers)]
             heads, ffn = (rng.choice(having).layers[index] for _ in range(2))
             layers.append(self._layer(heads.heads, ffn.ffn))
-        return Network(rng.choice((one, other)).hidden, tuple(layers), self.head_dim)
+        return Candidate(rng.choice((one, other)).hidden, tuple(layers), self.head_dim)
 
-    def mutated(self, network: Network, rate: float, rng: random.Random) -> Network:
+    def mutated(self, network: Candidate, rate: float, rng: random.Random) -> Candidate:
         """Return the network with each size drawn anew with a probability."""
         fresh = self.draw(rng)
         depth = rng.choice(self.depths) if rng.random() < rate else len(network.layers)
@@ -232,10 +232,10 @@ class NetworkSpace:
             heads = rng.choice(self.heads) if rng.random() < rate else layer.heads
             ffn = rng.choice(self.ffn) if rng.random() < rate else layer.ffn
             layers.append(self._layer(heads, ffn))
-        return Network(fresh.hidden if rng.random() < rate else network.hidden, tuple(layers), self.head_dim)
+        return Candidate(fresh.hidden if rng.random() < rate else network.hidden, tuple(layers), self.head_dim)
 
 
-def parse(words: Mapping[str, Any], tokens: int) -> Network:
+def parse(words: Mapping[str, Any], tokens: int) -> Candidate:
     """Return the network of a table's row: hidden; heads and ffn, one a layer. Raises InputError."""
     try:
         heads, ffn = (_sizes(words[name]) for name in ("heads", "ffn"))
@@ -246,7 +246,7 @@ def parse(words: Mapping[str, Any], tokens: int) -> Network:
         ) from error
     if len(heads) != len(ffn):
         raise InputError(f"network: {len(heads)} layers by heads, {len(ffn)} by ffn; they must be equally many")
-    return Network(hidden, tuple(Layer(h, f, tokens) for h, f in zip(heads, ffn, strict=True)))
+    return Candidate(hidden, tuple(Layer(h, f, tokens) for h, f in zip(heads, ffn, strict=True)))
 
 
 def _sizes(text: Any) -> list[int]:
@@ -258,6 +258,6 @@ def _sizes(text: Any) -> list[int]:
     return found
 
 
-def merged(networks: Iterable[Network]) -> list[Network]:
+def merged(networks: Iterable[Candidate]) -> list[Candidate]:
     """Return the networks without repetitions, in their order."""
     return list(dict.fromkeys(networks))

@@ -48,7 +48,7 @@ def knobs(point: Request) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Task:
+class PointTask:
     """A resolved point, with everything that a worker needs, and the version of the code that sent it."""
 
     case: Case

@@ -16,7 +16,7 @@ from sim.run.progress import Progress, shown
 from sim.run.request import Request, Resolver, Size
 from sim.sweeps import execution
 from sim.sweeps.cluster import cluster
-from sim.sweeps.points import Task, Workloads, knobs, points, refused_config, shard_positions, sweep_key
+from sim.sweeps.points import PointTask, Workloads, knobs, points, refused_config, shard_positions, sweep_key
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 
 
-class Options(TypedDict, total=False):
+class SweepOptions(TypedDict, total=False):
     """Keyword arguments of `sweep` besides its lists: the request, the workers and the store."""
 
     sizes: Mapping[str, Size] | None
@@ -55,7 +55,7 @@ def sweep(
     workloads: Workloads,
     grid: Mapping[str, Sequence[Any]] | None = None,
     progress: Progress | bool | None = None,
-    **options: Unpack[Options],
+    **options: Unpack[SweepOptions],
 ) -> pd.DataFrame:
     """Simulate every combination and return one row per point (columns: `sim.run.columns`, table "sweep").
 
@@ -74,7 +74,7 @@ def sweep(
     cluster) and CaratError when the store can no longer be written. A point that fails gives a row whose
     ``error`` is not null.
     """
-    refuse_unknown(options, Options)
+    refuse_unknown(options, SweepOptions)
     scheduler, jobs, store = options.get("scheduler"), options.get("jobs"), options.get("store")
     demand("store", store, (str, Path, NoneType), 'the path of an SQLite file, e.g. "sweep.sqlite"')
     wanted = points(hardware, grid or {}, workloads, {k: v for k, v in options.items() if k not in PLACES})
@@ -101,7 +101,7 @@ def refuse_unknown(options: Mapping[str, Any], known: type) -> None:
 def _rows(
     wanted: Sequence[Request],
     chosen: Sequence[int],
-    place: execution.Place,
+    place: execution.Execution,
     store: Store | None,
     cache: bool,
     progress: Progress,
@@ -112,14 +112,14 @@ def _rows(
     """
     rows: dict[int, Row] = {}
     resolver = Resolver()
-    resolved: dict[int, Task | Row] = {}
+    resolved: dict[int, PointTask | Row] = {}
     keys, configs = list[str](), list[dict[str, Any]]()
     if store is not None:
         resolved = {position: _resolved(resolver, point) for position, point in enumerate(wanted)}
         configs = [_config(point, resolved[position]) for position, point in enumerate(wanted)]
         keys = [point_key(config) for config in configs]
         members = [(position, keys[position], knobs(point)) for position, point in enumerate(wanted)]
-        graphs = {task.case.given.key: task.case.given for task in resolved.values() if isinstance(task, Task)}
+        graphs = {task.case.given.key: task.case.given for task in resolved.values() if isinstance(task, PointTask)}
         store.enlist(sweep_key(wanted), members, {key: graph.to_dict() for key, graph in graphs.items()})
         for position in chosen:
             found = resolved[position] if isinstance(resolved[position], dict) else store.get(keys[position])
@@ -134,7 +134,7 @@ def _rows(
     def tasks() -> Iterator[execution.Numbered]:
         for position in [position for position in chosen if position not in rows]:
             found = resolved.pop(position, None) or _resolved(resolver, wanted[position])
-            if isinstance(found, Task):
+            if isinstance(found, PointTask):
                 yield position, found
             else:
                 settle(position, found, True)
@@ -149,13 +149,13 @@ def _rows(
     return [rows[position] for position in chosen]
 
 
-def _resolved(resolver: Resolver, point: Request) -> Task | Row:
+def _resolved(resolver: Resolver, point: Request) -> PointTask | Row:
     """Return the point's task, or the row with its error if the input is refused."""
     try:
-        return Task(resolver.case(point), code_version())
+        return PointTask(resolver.case(point), code_version())
     except InputError as error:
         return {"version": code_version(), "error": f"InputError: {error}"}
 
 
-def _config(point: Request, found: Task | Row) -> dict[str, Any]:
-    return found.config() if isinstance(found, Task) else refused_config(point)
+def _config(point: Request, found: PointTask | Row) -> dict[str, Any]:
+    return found.config() if isinstance(found, PointTask) else refused_config(point)

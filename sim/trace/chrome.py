@@ -38,7 +38,7 @@ from sim.trace.events import (
     tracks,
 )
 from sim.trace.of_cores import tracks as cores_of
-from sim.trace.profile import Placed, Recording, invocations
+from sim.trace.profile import Placed, ProgramRecord, invocations
 
 if TYPE_CHECKING:
     from sim.hardware import Hardware
@@ -127,7 +127,7 @@ def _check(result: Result, bounds: Bounds) -> None:
         raise InputError(problems)
 
 
-def _wanted(placed: Placed[Recording], bounds: Bounds, shown: dict[int, int]) -> bool:
+def _wanted(placed: Placed[ProgramRecord], bounds: Bounds, shown: dict[int, int]) -> bool:
     """Whether the commands of an invocation are included; counts the included ones."""
     if placed.kept.commands is None or not fnmatchcase(placed.step.name, bounds.operators):
         return False
@@ -156,7 +156,7 @@ def _beside(result: Result) -> Iterator[Event]:
             yield slice_of(MACHINE, tid, row["op_kind"], row["start_cycle"], row["end_cycle"], args)
 
 
-def _cpu(placed: Placed[Recording], hw: Hardware) -> Iterator[Event]:
+def _cpu(placed: Placed[ProgramRecord], hw: Hardware) -> Iterator[Event]:
     """Yield the CPU's work for an invocation: the call around it, put before it, and the issue of its commands.
 
     The second is the sum of the gaps, beginning with the first command; the slice does not show the CPU's waits for the

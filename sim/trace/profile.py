@@ -48,7 +48,7 @@ OTHER = "request padding"
 
 
 @dataclass(frozen=True)
-class Recording:
+class ProgramRecord:
     """One program run with its timeline. ``commands``: None if it has more than `MAX_COMMANDS`."""
 
     work: Work
@@ -126,7 +126,7 @@ def profile(result: Result, bins: int = BINS) -> Profile:
     return Profile(operands, edges, activity, left_out)
 
 
-def invocations(result: Result, digest: Callable[[Recording], T]) -> Iterator[Placed[T]]:
+def invocations(result: Result, digest: Callable[[ProgramRecord], T]) -> Iterator[Placed[T]]:
     """Yield every invocation of the array in order; ``digest`` gets each distinct program once."""
     refuse(result.hardware, "a trace")
     # The periodic clock records no counters over time.
@@ -154,15 +154,15 @@ def invocations(result: Result, digest: Callable[[Recording], T]) -> Iterator[Pl
             cycle += found[0].cycles
 
 
-def _digest(recording: Recording) -> tuple[dict[str, tuple[Floats, Floats]], dict[str, tuple[int, int]]] | None:
+def _digest(recording: ProgramRecord) -> tuple[dict[str, tuple[Floats, Floats]], dict[str, tuple[int, int]]] | None:
     hw = recording.hw
     if recording.commands is None:
         return None
     return _integrals(recording, recording.commands, hw), by_operand(recording, recording.commands, hw)
 
 
-def _recording(work: Work, timed: Timing, hw: Hardware) -> Recording:
-    return Recording(work, timed, decode(timed.timeline, hw) if timed.timeline is not None else None, hw)
+def _recording(work: Work, timed: Timing, hw: Hardware) -> ProgramRecord:
+    return ProgramRecord(work, timed, decode(timed.timeline, hw) if timed.timeline is not None else None, hw)
 
 
 def counted(timed: Timing) -> tuple[Floats, Floats]:
@@ -175,7 +175,7 @@ def counted(timed: Timing) -> tuple[Floats, Floats]:
     return times, np.concatenate([np.zeros((1, len(SEEN))), done["seen"][order], ends]).astype(float)
 
 
-def _integrals(recording: Recording, commands: Commands, hw: Hardware) -> dict[str, tuple[Floats, Floats]]:
+def _integrals(recording: ProgramRecord, commands: Commands, hw: Hardware) -> dict[str, tuple[Floats, Floats]]:
     """Return series -> (times, cumulative sums at these times)."""
     timed = recording.timed
     held = walk(commands, hw, timed.cycles)
@@ -192,7 +192,7 @@ def _integrals(recording: Recording, commands: Commands, hw: Hardware) -> dict[s
     return kept
 
 
-def by_operand(recording: Recording, commands: Commands, hw: Hardware) -> dict[str, tuple[int, int]]:
+def by_operand(recording: ProgramRecord, commands: Commands, hw: Hardware) -> dict[str, tuple[int, int]]:
     """Return operand -> (bytes read, bytes written) of one program; with `OTHER` they sum to the counters.
 
     Empty with an L2: commands do not show which bytes reach DRAM.

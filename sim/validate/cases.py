@@ -12,8 +12,8 @@ from sim.validate.recordings import Library
 from sim.validate.row_items import item_of_row
 from sim.validate.row_machines import machine_of_row
 from sim.validate.soc.cases import source_of
-from sim.validate.tables import QUANTITIES, WORK_COLUMNS, Row
-from sim.validate.tasks import EncoderSizes, Task
+from sim.validate.tables import QUANTITIES, WORK_COLUMNS, MeasuredRow
+from sim.validate.tasks import EncoderTask, RowTask
 
 if TYPE_CHECKING:
     from sim.hardware import Hardware
@@ -32,11 +32,11 @@ WAYS = ("auto", "recorded", "lowered")
 
 
 @dataclass(frozen=True)
-class Case:
+class MeasuredCase:
     """A row and the task that simulates it, or the reason for its absence."""
 
-    row: Row
-    task: Task | None
+    row: MeasuredRow
+    task: RowTask | None
     reason: str = ""
 
     @property
@@ -46,7 +46,7 @@ class Case:
         return None if operator in (None, TOTAL) else operator
 
 
-def case_of(row: Row, library: Library, way: str = "auto") -> Case | None:
+def case_of(row: MeasuredRow, library: Library, way: str = "auto") -> MeasuredCase | None:
     """Return the case of a row; None when ``way`` is recorded or lowered and it has no such program.
 
     A refused machine or work item gives a case with a reason, not an exception.
@@ -55,14 +55,14 @@ def case_of(row: Row, library: Library, way: str = "auto") -> Case | None:
         hw = machine_of(row)
         source = _source(row, hw, library, way)
     except InputError as error:
-        return Case(row, None, str(error))
+        return MeasuredCase(row, None, str(error))
     if source is None:
         if way != "auto":
             return None
-        return Case(row, None, f"no recorded program of case {row.id!r} on machine {row.cfg!r} was found")
-    return Case(
+        return MeasuredCase(row, None, f"no recorded program of case {row.id!r} on machine {row.cfg!r} was found")
+    return MeasuredCase(
         row,
-        Task(
+        RowTask(
             hw,
             source,
             row.phase,
@@ -74,7 +74,7 @@ def case_of(row: Row, library: Library, way: str = "auto") -> Case | None:
     )
 
 
-def _history(row: Row, hw: Hardware) -> tuple[int, ...]:
+def _history(row: MeasuredRow, hw: Hardware) -> tuple[int, ...]:
     """Return the accumulator rows that hold data when the measured program starts.
 
     The one-row moves through the normaliser (kind normmv) were measured on a model whose accumulator was left over
@@ -85,7 +85,7 @@ def _history(row: Row, hw: Hardware) -> tuple[int, ...]:
     return tuple(hw.dim * block for block in range(4)) if row.kind == "normmv" else ()
 
 
-def machine_of(row: Row) -> Hardware:
+def machine_of(row: MeasuredRow) -> Hardware:
     """Return the whole machine that the row names."""
     return _machine(tuple(sorted((name, text) for name, text in row.columns.items() if name not in _NOT_MACHINE)))
 
@@ -114,7 +114,7 @@ _NOT_MACHINE = frozenset(
 """Columns of work and of measured figures, left out so that rows of one machine share one `Hardware`."""
 
 
-def _source(row: Row, hw: Hardware, library: Library, way: str) -> Any:
+def _source(row: MeasuredRow, hw: Hardware, library: Library, way: str) -> Any:
     if row.kind.startswith(WHOLE):
         return None if way == "recorded" else source_of(row.columns, hw, row.path)
     if way == "recorded" or (way == "auto" and not _is_work(row)):
@@ -125,19 +125,19 @@ def _source(row: Row, hw: Hardware, library: Library, way: str) -> Any:
     return _work(row, hw) if _is_work(row) else None
 
 
-def _dense(row: Row, hw: Hardware) -> Any:
+def _dense(row: MeasuredRow, hw: Hardware) -> Any:
     """Return the library's dense matmul, the reference schedule of the block-sparse rows."""
     return item_of_row({**row.columns, "kind": "matmul"}, hw)
 
 
-def _is_work(row: Row) -> bool:
+def _is_work(row: MeasuredRow) -> bool:
     """Command sequences, and tables that name no kind of their own, are replayed; the rest is lowered."""
     return row.kind in WORK_COLUMNS and bool(row.columns.get("kind"))
 
 
-def _work(row: Row, hw: Hardware) -> Any:
+def _work(row: MeasuredRow, hw: Hardware) -> Any:
     if row.kind == "encoder":
-        return EncoderSizes(*(int(row.columns[name]) for name in ("seq", "hidden", "heads", "ffn")))
+        return EncoderTask(*(int(row.columns[name]) for name in ("seq", "hidden", "heads", "ffn")))
 
     columns: Mapping[str, str] = row.columns
     return item_of_row(columns, hw)

@@ -10,9 +10,9 @@ from typing import Any
 from sim.base.errors import InputError
 from sim.validate.cases import machine_of
 from sim.validate.peers import PeerRule
-from sim.validate.runner import Result
+from sim.validate.runner import RowResult
 from sim.validate.statistics import Spread, name, percent, spread
-from sim.validate.tables import Row
+from sim.validate.tables import MeasuredRow
 
 
 @dataclass(frozen=True)
@@ -30,13 +30,13 @@ class Comparison:
 
     rule: PeerRule
     lines: tuple[Line, ...]
-    rows: tuple[tuple[Result, int | None], ...]
+    rows: tuple[tuple[RowResult, int | None], ...]
 
 
-def against(rule: PeerRule, results: Sequence[Result]) -> Comparison:
+def against(rule: PeerRule, results: Sequence[RowResult]) -> Comparison:
     """Compare on all matmul rows among ``results``; InputError if the rule covers none of them."""
     rows = [(result, _cycles_by_rule(rule, result.row)) for result in results if result.row.kind == "matmul"]
-    groups: dict[str, list[tuple[Result, int]]] = defaultdict(list)
+    groups: dict[str, list[tuple[RowResult, int]]] = defaultdict(list)
     for result, cycles in rows:
         if cycles is not None and result.row.cycles > 0:
             for group in _groups(result.row):
@@ -94,7 +94,7 @@ def as_dict(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def _cycles_by_rule(rule: PeerRule, row: Row) -> int | None:
+def _cycles_by_rule(rule: PeerRule, row: MeasuredRow) -> int | None:
     m, n, k = (row.whole(axis, 0) for axis in ("M", "N", "K"))
     try:
         dim = machine_of(row).dim
@@ -103,6 +103,6 @@ def _cycles_by_rule(rule: PeerRule, row: Row) -> int | None:
     return rule.cycles(m, n, k, dim, dim, row.dataflow)
 
 
-def _groups(row: Row) -> list[str]:
+def _groups(row: MeasuredRow) -> list[str]:
     memory = f"memory: {row.value('mem_latency')} cycles, {row.value('rd_bytes_per_cycle')} B/cycle"
     return ["all", f"dataflow: {row.dataflow}", f"configuration: {row.cfg}", memory]

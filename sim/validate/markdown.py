@@ -8,7 +8,7 @@ import numpy as np
 
 from sim.validate import statistics
 from sim.validate.report import Report
-from sim.validate.runner import Result
+from sim.validate.runner import RowResult
 from sim.validate.statistics import Group, percent
 from sim.validate.tasks import NEVER_ENDS
 
@@ -56,7 +56,7 @@ def _line(name: str, group: Group) -> tuple[str, ...]:
     return (*cells[:7], group.cycles.worst_id if group.cycles.worst else "", *cells[7:])
 
 
-def _worst(results: Sequence[Result]) -> list[str]:
+def _worst(results: Sequence[RowResult]) -> list[str]:
     ranked = sorted((r for r in results if r.error), key=lambda r: -abs(r.error))[:WORST_ROWS]
     if not ranked:
         return ["", "Every row is exact."]

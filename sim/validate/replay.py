@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sim.base.errors import InputError, did_you_mean
 from sim.validate import csvfile, recordings, spike
 from sim.validate.recordings import Recording, with_gap
-from sim.validate.tasks import NEVER_ENDS, Outcome, Task, simulate
+from sim.validate.tasks import NEVER_ENDS, RowTask, TaskOutcome, simulate
 
 if TYPE_CHECKING:
     from sim.hardware import Hardware
@@ -43,13 +43,13 @@ def _of_table(path: Path) -> list[Recording]:
 
 def run(
     recording: Recording, hw: Hardware, *, clock: Clock = "periodic", gap_cycles: int = 1, phase: int = 0
-) -> Outcome:
+) -> TaskOutcome:
     """Run a recorded stream on ``hw`` with its timeline; one that never ends gives cycles -1 and the reason."""
     program = with_gap(recording.program, gap_cycles)
-    return simulate(Task(hw, program, phase=phase, timeline=True), clock)
+    return simulate(RowTask(hw, program, phase=phase, timeline=True), clock)
 
 
-def as_dict(recording: Recording, outcome: Outcome) -> dict[str, Any]:
+def as_dict(recording: Recording, outcome: TaskOutcome) -> dict[str, Any]:
     """Return one case as plain data for JSON; ``cycles`` null and a reason if it never ends or is refused."""
     ended = outcome.cycles not in (None, NEVER_ENDS)
     return {
@@ -63,7 +63,7 @@ def as_dict(recording: Recording, outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def line(recording: Recording, outcome: Outcome) -> str:
+def line(recording: Recording, outcome: TaskOutcome) -> str:
     """Return one case as a printable line."""
     if outcome.cycles is None:
         return f"{recording.case}: refused: {outcome.reason}"
@@ -73,7 +73,7 @@ def line(recording: Recording, outcome: Outcome) -> str:
     return f"{recording.case}: {outcome.cycles:,} cycles, {len(recording.program):,} commands{sections}"
 
 
-def timeline_csv(case: str, outcome: Outcome) -> str:
+def timeline_csv(case: str, outcome: TaskOutcome) -> str:
     """Return the commands' times as CSV text in the format of the measured timelines."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

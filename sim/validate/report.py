@@ -8,19 +8,19 @@ from functools import cached_property
 from typing import Any
 
 from sim.validate import statistics
-from sim.validate.runner import Result
+from sim.validate.runner import RowResult
 from sim.validate.statistics import Group
 from sim.validate.tables import QUANTITIES
 from sim.validate.tasks import NEVER_ENDS
-from sim.validate.timelines import Comparison
+from sim.validate.timelines import TimelineComparison
 
 
 @dataclass(frozen=True)
 class Report:
     """All results of one validation."""
 
-    results: Sequence[Result]
-    timelines: Sequence[Comparison] = ()
+    results: Sequence[RowResult]
+    timelines: Sequence[TimelineComparison] = ()
 
     @cached_property
     def groups(self) -> dict[str, Group]:
@@ -42,7 +42,7 @@ class Report:
         }
 
 
-def row_dict(result: Result) -> dict[str, Any]:
+def row_dict(result: RowResult) -> dict[str, Any]:
     """Return one row: its identity, and every quantity as measured and as simulated (null if absent)."""
     row, outcome = result.row, result.outcome
     reason = outcome.reason

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 from sim.base import workers
 from sim.base.errors import InputError, did_you_mean
 from sim.validate import csvfile, sources, tables
-from sim.validate.cases import WAYS, Case, case_of
+from sim.validate.cases import WAYS, MeasuredCase, case_of
 from sim.validate.recordings import Library
 from sim.validate.soc import formats
-from sim.validate.tables import Row
-from sim.validate.tasks import NEVER_ENDS, Outcome, Task, simulate
+from sim.validate.tables import MeasuredRow
+from sim.validate.tasks import NEVER_ENDS, RowTask, TaskOutcome, simulate
 
 if TYPE_CHECKING:
     from sim.timing.timing import Clock
@@ -29,11 +29,11 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Result:
+class RowResult:
     """A measured row and its outcome."""
 
-    row: Row
-    outcome: Outcome
+    row: MeasuredRow
+    outcome: TaskOutcome
     way: str
 
     @property
@@ -70,12 +70,12 @@ class Result:
         return simulated / measured - 1.0 if measured else float(simulated != 0)
 
 
-def read_rows(files: Iterable[Path]) -> list[Row]:
+def read_rows(files: Iterable[Path]) -> list[MeasuredRow]:
     """Return the rows of all measured tables among the files, without timelines.
 
     Raises one InputError for all problems.
     """
-    rows: list[Row] = []
+    rows: list[MeasuredRow] = []
     problems: list[str] = []
     for path in files:
         try:
@@ -95,9 +95,9 @@ def validate(
     way: str = "auto",
     jobs: int = 1,
     clock: Clock = "periodic",
-    select: Callable[[Row], bool] = lambda row: True,
+    select: Callable[[MeasuredRow], bool] = lambda row: True,
     progress: Progress | None = None,
-) -> list[Result]:
+) -> list[RowResult]:
     """Simulate every row of the measured tables and return the results in the order of the rows.
 
     ``programs``: folders or files of recorded streams; by default those beside each table (`sources`).
@@ -117,14 +117,14 @@ def validate(
 
 
 def run_cases(
-    cases: Sequence[Case], *, jobs: int = 1, clock: Clock = "periodic", progress: Progress | None = None
-) -> list[Result]:
+    cases: Sequence[MeasuredCase], *, jobs: int = 1, clock: Clock = "periodic", progress: Progress | None = None
+) -> list[RowResult]:
     """Simulate the cases, equal tasks once, and return one result per case in order."""
-    tasks: dict[Hashable, Task] = {}
+    tasks: dict[Hashable, RowTask] = {}
     for case in cases:
         if case.task is not None:
             tasks.setdefault(case.task.key, case.task)
-    outcomes: dict[Hashable, Outcome] = {}
+    outcomes: dict[Hashable, TaskOutcome] = {}
     for key, outcome in _outcomes(tasks, jobs, clock):
         outcomes[key] = outcome
         if progress is not None:
@@ -132,7 +132,7 @@ def run_cases(
     return [_result(case, outcomes) for case in cases]
 
 
-def _outcomes(tasks: Mapping[Hashable, Task], jobs: int, clock: Clock) -> Iterator[tuple[Hashable, Outcome]]:
+def _outcomes(tasks: Mapping[Hashable, RowTask], jobs: int, clock: Clock) -> Iterator[tuple[Hashable, TaskOutcome]]:
     longest_first = sorted(tasks.items(), key=lambda item: -item[1].cost)
     if jobs > 1 and longest_first:
         # the shortest one first, in this process: it compiles the core for the workers
@@ -149,20 +149,20 @@ def _outcomes(tasks: Mapping[Hashable, Task], jobs: int, clock: Clock) -> Iterat
             yield futures[future], future.result()
 
 
-def _result(case: Case, outcomes: Mapping[Hashable, Outcome]) -> Result:
+def _result(case: MeasuredCase, outcomes: Mapping[Hashable, TaskOutcome]) -> RowResult:
     if case.task is None:
-        return Result(case.row, Outcome(None, reason=case.reason), "none")
+        return RowResult(case.row, TaskOutcome(None, reason=case.reason), "none")
     outcome = outcomes[case.task.key]
     if case.part is not None and outcome.cycles is not None and outcome.cycles != NEVER_ENDS:
         outcome = _part(case.row, case.part, outcome)
-    return Result(case.row, outcome, case.task.way)
+    return RowResult(case.row, outcome, case.task.way)
 
 
-def _part(row: Row, operator: str, layer: Outcome) -> Outcome:
+def _part(row: MeasuredRow, operator: str, layer: TaskOutcome) -> TaskOutcome:
     """Return one operator of an encoder layer; a recorded layer has only sections without names."""
     if operator in layer.parts:
         return layer.parts[operator]
     index = row.whole("op_index", -1)
     if not layer.parts and 0 <= index < len(layer.sections):
-        return Outcome(layer.sections[index])
-    return Outcome(None, reason=f"the layer has no operator {operator!r}{did_you_mean(operator, layer.parts)}")
+        return TaskOutcome(layer.sections[index])
+    return TaskOutcome(None, reason=f"the layer has no operator {operator!r}{did_you_mean(operator, layer.parts)}")

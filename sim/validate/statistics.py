@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from sim.validate.runner import Result
+from sim.validate.runner import RowResult
 from sim.validate.tasks import NEVER_ENDS
 
 COUNTED = ("read_bytes", "write_bytes", "read_reqs", "write_reqs")
@@ -103,7 +103,7 @@ def spread(errors: Sequence[tuple[float, str]]) -> Spread:
     )
 
 
-def group(results: Sequence[Result]) -> Group:
+def group(results: Sequence[RowResult]) -> Group:
     """Summarise some results (at least one)."""
     cycles = spread([(result.error, name(result)) for result in results])
     counts = {}
@@ -116,9 +116,9 @@ def group(results: Sequence[Result]) -> Group:
     return Group(len(results), lost, cycles, counts, tuple(_misses(results, cycles, counts)))
 
 
-def groups(results: Sequence[Result]) -> dict[str, Group]:
+def groups(results: Sequence[RowResult]) -> dict[str, Group]:
     """Return the groups: ``kind=...``, ``dataflow=...``, ``configuration=...`` and all three together."""
-    members: dict[str, list[Result]] = defaultdict(list)
+    members: dict[str, list[RowResult]] = defaultdict(list)
     for result in results:
         row = result.row
         keys = (f"kind={row.kind}", f"dataflow={row.dataflow}", f"configuration={row.cfg}")
@@ -127,14 +127,14 @@ def groups(results: Sequence[Result]) -> dict[str, Group]:
     return {key: group(members[key]) for key in sorted(members, key=lambda key: (" " in key, key))}
 
 
-def name(result: Result) -> str:
+def name(result: RowResult) -> str:
     """Return a row's printed name: id, operator if any, machine if it is not the default one."""
     row = result.row
     operator = row.columns.get("operator", "")
     return " ".join(part for part in (row.id, operator, f"({row.cfg})" if row.cfg != "default" else "") if part)
 
 
-def within_bar(result: Result) -> bool:
+def within_bar(result: RowResult) -> bool:
     """Return whether one row's cycles meet the bar of a single row."""
     measured, simulated = result.row.cycles, result.outcome.cycles
     if result.met_hang:
@@ -146,14 +146,14 @@ def within_bar(result: Result) -> bool:
     )
 
 
-def bars_of(results: Sequence[Result]) -> Bars:
+def bars_of(results: Sequence[RowResult]) -> Bars:
     """Return the bars of a group: those of its kind, or the widest of its kinds."""
     kinds = {result.row.kind for result in results}
     found = [WHOLE_MACHINE.get(kind, Bars()) for kind in kinds]
     return Bars(max(bar.mean for bar in found), min(bar.exact for bar in found), max(bar.worst for bar in found))
 
 
-def _misses(results: Sequence[Result], cycles: Spread, counts: Mapping[str, Spread]) -> list[str]:
+def _misses(results: Sequence[RowResult], cycles: Spread, counts: Mapping[str, Spread]) -> list[str]:
     misses, bars = [], bars_of(results)
     if cycles.mean > bars.mean:
         misses.append(f"mean error {cycles.mean:.3%} > {bars.mean:.1%}")

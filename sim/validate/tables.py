@@ -1,4 +1,4 @@
-"""Measured tables: one `Row` per line; the columns, not the file name, give a file's kind.
+"""Measured tables: one `MeasuredRow` per line; the columns, not the file name, give a file's kind.
 
 Columns as in tests/oracle/README.md: each row has its machine, its memory, its work and the measured figures. Unknown
 columns are kept and ignored here.
@@ -50,7 +50,7 @@ _IDLE_ARRAY = frozenset({"config", "mvin", "mvout", "resadd", "norm", "normmv"})
 
 
 @dataclass(frozen=True)
-class Row:
+class MeasuredRow:
     """One measured case: its file and line, and the text of each column."""
 
     path: Path
@@ -135,7 +135,7 @@ def is_measurements(table: CsvFile) -> bool:
     return table.has("cfg", "cycles") and (table.has("id") or table.has("case")) and not table.has("t_alloc")
 
 
-def rows_of(table: CsvFile) -> list[Row]:
+def rows_of(table: CsvFile) -> list[MeasuredRow]:
     """Return the rows of a measured table; InputError names every bad cell: file, line, column, rule."""
     if not is_measurements(table):
         missing = [name for name in ("cfg", "id", "kind", "cycles", "mem_latency") if not table.has(name)]
@@ -144,12 +144,12 @@ def rows_of(table: CsvFile) -> list[Row]:
     memory = [name for name in ("mem_latency", "rd_bytes_per_cycle") if not table.has(name)]
     if memory and not table.has("mem_latency", "bytes_per_cycle"):
         raise InputError(f"{table.path}: line 1: no memory: columns missing: {', '.join(memory)}")
-    rows = [Row(table.path, line, columns) for line, columns in table.records()]
+    rows = [MeasuredRow(table.path, line, columns) for line, columns in table.records()]
     csvfile.refuse([problem for row in rows for problem in problems(row)])
     return rows
 
 
-def problems(row: Row) -> list[str]:
+def problems(row: MeasuredRow) -> list[str]:
     """Return the problems of the cells of a row: file, line, column, rule."""
     checks: list[tuple[Sequence[str], float, bool]] = [
         (("cycles",), NEVER_ENDS, True),

@@ -1,4 +1,4 @@
-"""Programs to simulate: one `Task` per distinct program on a machine, and its `Outcome`.
+"""Programs to simulate: one `RowTask` per distinct program on a machine, and its `TaskOutcome`.
 
 Tasks are sent to worker processes and outcomes sent back, so both hold plain data only.
 """
@@ -41,7 +41,7 @@ _BROKEN = (
 
 
 @dataclass(frozen=True)
-class EncoderSizes:
+class EncoderTask:
     """A whole encoder layer as one program, a fence after each operator (sizes in elements)."""
 
     seq: int
@@ -50,19 +50,19 @@ class EncoderSizes:
     ffn: int
 
 
-class Measured(ABC):
+class MachineProgram(ABC):
     """The program of a row of a whole machine, as plain data (`sim.validate.soc`)."""
 
     @abstractmethod
-    def outcome(self, hw: Hardware, clock: Clock) -> Outcome:
+    def outcome(self, hw: Hardware, clock: Clock) -> TaskOutcome:
         """Run it on ``hw``. Raises InputError and Hang."""
 
 
 @dataclass(frozen=True)
-class Task:
+class RowTask:
     """One program on one machine.
 
-    ``source``: a recorded program, `EncoderSizes`, or a work item for the lowering. ``gap_cycles``: earliest offer of a
+    ``source``: a recorded program, `EncoderTask`, or a work item for the lowering. ``gap_cycles``: earliest offer of a
     command after the acceptance of the previous one. ``phase``: hardware loop slot that comes first.
     ``cost``: estimated cycles, only for scheduling. ``written_rows``: accumulator
     rows that hold data of earlier programs.
@@ -92,7 +92,7 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TaskOutcome:
     """Result of a task: cycles (NEVER_ENDS, or None with a reason), counters, sections."""
 
     cycles: int | None
@@ -100,30 +100,30 @@ class Outcome:
     sections: tuple[int, ...] = ()
     causes: Mapping[str, int] = field(default_factory=dict)
     reason: str = ""
-    parts: Mapping[str, Outcome] = field(default_factory=dict)
+    parts: Mapping[str, TaskOutcome] = field(default_factory=dict)
     timeline: Any = None
     next_phase: int = 0
 
 
-def simulate(task: Task, clock: Clock = "periodic") -> Outcome:
+def simulate(task: RowTask, clock: Clock = "periodic") -> TaskOutcome:
     """Lower or load the task's program, run it and return the outcome; an error becomes its reason."""
     try:
-        if isinstance(task.source, Measured):
+        if isinstance(task.source, MachineProgram):
             return task.source.outcome(task.hw, clock)
-        if isinstance(task.source, EncoderSizes):
+        if isinstance(task.source, EncoderTask):
             return _encoder(task, task.source, clock)
         return outcome_of(_session(task, clock).advance(program_of(task), timeline=task.timeline))
     except Hang as hang:
-        return Outcome(NEVER_ENDS, reason=str(hang))
+        return TaskOutcome(NEVER_ENDS, reason=str(hang))
     except CaratError as error:
-        return Outcome(None, reason=str(error))
+        return TaskOutcome(None, reason=str(error))
     except _BROKEN as error:
-        return Outcome(None, reason=f"internal error: {type(error).__name__}: {error}")
+        return TaskOutcome(None, reason=f"internal error: {type(error).__name__}: {error}")
 
 
-def program_of(task: Task) -> Program:
+def program_of(task: RowTask) -> Program:
     """Return the commands of a task: recorded, lowered, or all operators of an encoder layer in order."""
-    if isinstance(task.source, EncoderSizes):
+    if isinstance(task.source, EncoderTask):
         program = np.concatenate([part for _, part in _operators(task, task.source)])
     elif isinstance(task.source, np.ndarray):
         program = task.source
@@ -132,9 +132,9 @@ def program_of(task: Task) -> Program:
     return with_gap(np.concatenate([program] * task.repeats), task.gap_cycles)
 
 
-def outcome_of(timed: Timing) -> Outcome:
+def outcome_of(timed: Timing) -> TaskOutcome:
     """Return the outcome of one program."""
-    return Outcome(
+    return TaskOutcome(
         cycles=int(timed.cycles),
         counters={name: int(count) for name, count in timed.counters.items()},
         sections=tuple(int(part) for part in timed.sections),
@@ -144,17 +144,17 @@ def outcome_of(timed: Timing) -> Outcome:
     )
 
 
-def _operators(task: Task, sizes: EncoderSizes) -> Iterator[tuple[str, Program]]:
+def _operators(task: RowTask, sizes: EncoderTask) -> Iterator[tuple[str, Program]]:
     for name, work in operators(sizes.seq, sizes.hidden, sizes.heads, sizes.ffn, task.hw):
         yield name, with_gap(lower(work, task.hw), task.gap_cycles)
 
 
-def _session(task: Task, clock: Clock) -> Session:
+def _session(task: RowTask, clock: Clock) -> Session:
     start = replace(Start.reset(task.hw), phase=task.phase, written_rows=task.written_rows)
     return Session(task.hw, clock, start=start)
 
 
-def _encoder(task: Task, sizes: EncoderSizes, clock: Clock) -> Outcome:
+def _encoder(task: RowTask, sizes: EncoderTask, clock: Clock) -> TaskOutcome:
     """Run the layer as one program, whose sections are the operators' cycles.
 
     Counters come from runs of each operator alone.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from sim.validate import statistics
 from sim.validate.report import Report
-from sim.validate.runner import Result
+from sim.validate.runner import RowResult
 from sim.validate.statistics import percent
 from sim.validate.tasks import NEVER_ENDS
 
@@ -44,7 +44,7 @@ def _worst(report: Report) -> list[str]:
     return lines
 
 
-def _row(result: Result) -> tuple[str, str, str, str]:
+def _row(result: RowResult) -> tuple[str, str, str, str]:
     measured, simulated = _cycles(result.row.cycles), _cycles(result.outcome.cycles)
     return (statistics.name(result), measured, simulated, percent(result.error))
 

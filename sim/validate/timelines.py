@@ -18,7 +18,7 @@ from sim.validate.cases import case_of
 from sim.validate.csvfile import CsvFile
 from sim.validate.recordings import Library
 from sim.validate.runner import Progress
-from sim.validate.tables import Row
+from sim.validate.tables import MeasuredRow
 from sim.validate.tasks import simulate
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ TIMES = ("t_alloc", "t_issue", "t_complete")
 
 
 @dataclass(frozen=True)
-class Comparison:
+class TimelineComparison:
     """One case: number of equal commands, and the differences in cycles of the others.
 
     ``differences``: simulated - measured, one line per command that both have, columns as `TIMES`.
@@ -83,7 +83,7 @@ def compare(
     way: str = "auto",
     clock: Clock = "periodic",
     progress: Progress | None = None,
-) -> list[Comparison]:
+) -> list[TimelineComparison]:
     """Compare every case of the timeline files; machines come from the measured tables given or beside them.
 
     Raises InputError for a malformed file and for a case without a machine in any table.
@@ -105,24 +105,24 @@ def compare(
 def _compare(
     case: str,
     measured: npt.NDArray[np.int64],
-    row: Row,
+    row: MeasuredRow,
     way: str,
     clock: Clock,
     library: Library,
-) -> Comparison:
+) -> TimelineComparison:
     chosen = case_of(row, library, "recorded" if way == "auto" else way)
     nothing = np.zeros((0, len(TIMES)), dtype=np.int64)
     if chosen is None or chosen.task is None:
         reason = chosen.reason if chosen else f"case {case!r} has no program"
-        return Comparison(case, len(measured), 0, 0, nothing, reason)
+        return TimelineComparison(case, len(measured), 0, 0, nothing, reason)
     outcome = simulate(replace(chosen.task, timeline=True), clock)
     if outcome.timeline is None:
-        return Comparison(case, len(measured), 0, 0, nothing, outcome.reason)
+        return TimelineComparison(case, len(measured), 0, 0, nothing, outcome.reason)
     simulated = np.stack([outcome.timeline[name].astype(np.int64) for name in ("funct", "rs1", "rs2", *TIMES)], axis=1)
     both = min(len(measured), len(simulated))
     same = (measured[:both, :3] == simulated[:both, :3]).all(axis=1)
     differences = simulated[:both, 3:] - measured[:both, 3:]
-    return Comparison(case, len(measured), len(simulated), int(same.sum()), differences)
+    return TimelineComparison(case, len(measured), len(simulated), int(same.sum()), differences)
 
 
 def read_cases(table: CsvFile) -> list[tuple[str, npt.NDArray[np.int64]]]:
@@ -140,7 +140,7 @@ def read_cases(table: CsvFile) -> list[tuple[str, npt.NDArray[np.int64]]]:
     return [(case, np.array(sorted(found), dtype=np.int64)[:, 1:]) for case, found in lines.items()]
 
 
-def _row(case: str, table: CsvFile, rows: dict[str, Row]) -> Row:
+def _row(case: str, table: CsvFile, rows: dict[str, MeasuredRow]) -> MeasuredRow:
     if case not in rows:
         for path in csvfile.inside(table.path.parent):
             other = csvfile.read(path)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sim.validate import runner
-from sim.validate.runner import Result
+from sim.validate.runner import RowResult
 
 SOC = Path(__file__).resolve().parents[1] / "oracle" / "soc"
 
@@ -19,7 +19,7 @@ RANDOM_VICTIMS = {"mm_dl2_48x48x48_WS_L40_RT_1", "mm_dl2_64x64x64_WS_L40_RT_1"}
 the L2 does not choose for the CPU's own lines."""
 
 
-def errors(results: list[Result]) -> list[float]:
+def errors(results: list[RowResult]) -> list[float]:
     assert results and all(result.outcome.cycles is not None for result in results)
     return [abs(result.error) for result in results]
 
@@ -28,7 +28,7 @@ def mean(values: list[float]) -> float:
     return sum(values) / len(values)
 
 
-def validated(table: str, **columns: str) -> list[Result]:
+def validated(table: str, **columns: str) -> list[RowResult]:
     return runner.validate(
         [SOC / table], select=lambda row: all(row.columns.get(name) == value for name, value in columns.items())
     )

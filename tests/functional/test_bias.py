@@ -27,7 +27,9 @@ def folder(tmp_path):
 def mean_error(folder, setting):
     """Return by column the mean over tokens of (machine - float) behind the first FF2, and the errors' deviation."""
     model, length = checkpoint.load(folder), 32
-    case = prepare.Case(model, hardware.load("gemmini_ibert"), Engines("array", "array", "array"), length, False)
+    case = prepare.PreparedModel(
+        model, hardware.load("gemmini_ibert"), Engines("array", "array", "array"), length, False
+    )
     recipe = parse([f"bias_correction={setting}"])
     sequences = tokens.random_sequences(model, 24, length, seed=1)
     seen = prepare.statistics(case, recipe, sequences)

@@ -25,7 +25,7 @@ DEVIATIONS = 4
 
 def logits(model, recipe, sequences):
     """Return logits [sequences * tokens, words] in integers and in float; scales are those of other sequences."""
-    case = prepare.Case(model, hardware.load("gemmini_ibert"), Engines(), LENGTH, False)
+    case = prepare.PreparedModel(model, hardware.load("gemmini_ibert"), Engines(), LENGTH, False)
     seen = prepare.statistics(case, recipe, tokens.random_sequences(model, 32, LENGTH, seed=1))
     ready, numerics = prepare.prepared(case, sequences[0], recipe, seen)
     run, steps, *_ = start(ready, case.hw, numerics)

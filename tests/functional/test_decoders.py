@@ -236,7 +236,7 @@ def test_a_decoder_chooses_tokens_one_after_the_other(tmp_path, monkeypatch, wri
 def test_a_token_behind_the_cache_is_what_all_tokens_at_once_give(tmp_path, write, hw):
     """Bit for bit, with softmax on the array and on the host: a cache keeps what would be computed again."""
     model, machine = checkpoint.load(write(tmp_path / "model")[0]), hardware.load(hw)
-    case = prepare.Case(model, machine, Engines(), 1, False)
+    case = prepare.PreparedModel(model, machine, Engines(), 1, False)
     seen = prepare.statistics(case, Recipe(), tokens.random_sequences(model, 8, 24, seed=1))
     found = prepare.generated(case, Recipe(), IDS[:5], 7, seen, lambda *of: None)
     ids = [*IDS[:5], *found.tokens[:-1]]

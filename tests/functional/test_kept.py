@@ -35,7 +35,9 @@ def model(tmp_path):
 
 def integers(model, settings=(), sequences=None):
     """Return all integers and scales of a model with everything on the array."""
-    case = prepare.Case(model, hardware.load("gemmini_ibert"), Engines("array", "array", "array"), LENGTH, False)
+    case = prepare.PreparedModel(
+        model, hardware.load("gemmini_ibert"), Engines("array", "array", "array"), LENGTH, False
+    )
     recipe = parse(settings)
     sequences = sequences or tokens.random_sequences(model, 9, LENGTH, seed=1)
     ready, numerics = prepare.prepared(case, sequences[0], recipe, prepare.statistics(case, recipe, sequences))

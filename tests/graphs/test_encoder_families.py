@@ -14,7 +14,7 @@ from sim.graph.encoder import Builder, Sequences
 from sim.graph.kinds.elementwise import elu_plus_one
 from sim.graph.kinds.rows import softmax
 from workloads import build
-from workloads.bert import Model, Stack, encoder
+from workloads.bert import BertSizes, Stack, encoder
 from workloads.networks.builder import Network
 from workloads.networks.images import Images
 from workloads.networks.linear_attention import kernel_attention, linformer_attention
@@ -160,7 +160,7 @@ def test_bigbird_computes_attention_over_its_blocks() -> None:
 
 
 def test_linformer_projects_keys_and_values_over_tokens() -> None:
-    make = linformer_attention("x", Model(1, 8, 2, 8, positions=12), 3)
+    make = linformer_attention("x", BertSizes(1, 8, 2, 8, positions=12), 3)
     _, values = _attended(make, 12)
     short = {**values, "k": values["project_K"] @ values["k"], "v": values["project_V"] @ values["v"]}
     np.testing.assert_allclose(values["L0.context"], _masked(short, np.ones((12, 3), bool)), rtol=2e-5, atol=1e-6)
@@ -287,5 +287,5 @@ def test_illegal_sizes_are_refused(name: str, sizes: dict[str, object], message:
 
 
 def test_an_encoder_takes_any_attention() -> None:
-    graph = encoder("mine", Model(1, 8, 2, 16), Stack(6), kernel_attention(0))
+    graph = encoder("mine", BertSizes(1, 8, 2, 16), Stack(6), kernel_attention(0))
     assert [op.kind for op in graph.ops].count("divide") == 1

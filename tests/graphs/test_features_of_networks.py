@@ -20,14 +20,14 @@ from workloads import NETWORKS, WORKLOADS, build
 from workloads.networks.clip import CLIP
 from workloads.networks.config import Latent
 from workloads.networks.decoders import DECODERS
-from workloads.networks.decoding import Step, decoder
+from workloads.networks.decoding import TokenStep, decoder
 from workloads.networks.encoders import ENCODED
 from workloads.networks.models import ENCODERS
 from workloads.networks.seq2seq import SEQ2SEQ
 from workloads.networks.vision import VISION
 
 
-def cut(name: str, step: Step) -> Graph:
+def cut(name: str, step: TokenStep) -> Graph:
     """Return one layer of a decoder in small widths; experts, groups, norms and windows as they are."""
     config = DECODERS[name]
     heads = 4 if config.groups < config.heads else config.heads and 2
@@ -57,11 +57,13 @@ SMALL: dict[str, Mapping[str, Any]] = {
     "mobilenet-v2": {"image": 32}, "resnet50": {"image": 32},
 }  # fmt: skip
 STEPS = {
-    "gpt2": Step(8), "opt-350m": Step(4), "llama-3-8b": Step(1, 9), "mistral-7b": Step(1, 9, 2, lengths=(9, 3)),
-    "mixtral-8x7b": Step(3), "deepseek-moe-16b": Step(1, 5), "qwen3-30b-a3b": Step(1, 5, 2), "gemma-2b": Step(5),
-    "gemma-2-2b": Step(5), "bloom-560m": Step(4), "falcon-7b": Step(3), "olmo-2-1b": Step(3),
-    "deepseek-v2-lite": Step(1, 5, 2), "deepseek-v3": Step(4), "command-r": Step(3), "minitron-4b": Step(3),
-    "gpt-neo-125m": Step(3), "smollm3-3b": Step(1, 6), "gpt-oss-20b": Step(3),
+    "gpt2": TokenStep(8), "opt-350m": TokenStep(4), "llama-3-8b": TokenStep(1, 9),
+    "mistral-7b": TokenStep(1, 9, 2, lengths=(9, 3)), "mixtral-8x7b": TokenStep(3),
+    "deepseek-moe-16b": TokenStep(1, 5), "qwen3-30b-a3b": TokenStep(1, 5, 2), "gemma-2b": TokenStep(5),
+    "gemma-2-2b": TokenStep(5), "bloom-560m": TokenStep(4), "falcon-7b": TokenStep(3), "olmo-2-1b": TokenStep(3),
+    "deepseek-v2-lite": TokenStep(1, 5, 2), "deepseek-v3": TokenStep(4), "command-r": TokenStep(3),
+    "minitron-4b": TokenStep(3), "gpt-neo-125m": TokenStep(3), "smollm3-3b": TokenStep(1, 6),
+    "gpt-oss-20b": TokenStep(3),
 }  # fmt: skip
 FEATURES: dict[str, tuple[str, Mapping[str, Any]]] = {
     "plain": ("gemmini_ibert", {}),

@@ -7,7 +7,7 @@ import pytest
 from sim.base.errors import InputError
 from sim.graph import Graph, Op, Tensor, View
 from workloads import bert_base, bert_large, encoder_layer
-from workloads.analysis import GROUPS, Count, analyse
+from workloads.analysis import GROUPS, WorkCount, analyse
 
 LENGTHS = (128, 256, 512, 1024, 2048, 4096)
 
@@ -134,7 +134,7 @@ def test_shared_operands_are_read_once() -> None:
     ]
     a, b, c = map(View.whole, tensors)
     graph = Graph.from_ops("g", tensors, [Op("mm", "matmul", (a, b), c)])
-    assert analyse(graph)["total"] == Count(2 * batch * m * n * k, batch * (m * k + m * n) + k * n)
+    assert analyse(graph)["total"] == WorkCount(2 * batch * m * n * k, batch * (m * k + m * n) + k * n)
 
 
 def test_what_the_paper_does_not_count_is_refused() -> None:

@@ -20,7 +20,7 @@ from workloads import build
 from workloads.networks.builder import Network
 from workloads.networks.config import Config, Latent
 from workloads.networks.decoders import DECODERS
-from workloads.networks.decoding import Step, decoder, latent
+from workloads.networks.decoding import TokenStep, decoder, latent
 from workloads.networks.seq2seq import SEQ2SEQ
 
 FOLDER = Path(__file__).parents[1] / "oracle" / "configs"
@@ -179,9 +179,9 @@ SMALL = Config(layers=1, hidden=16, heads=2, ffn=12, vocab=9, most_positions=64,
 
 
 @pytest.mark.parametrize("absorbed", [False, True])
-@pytest.mark.parametrize("step", [Step(3, 4, 2), Step(1, 4, 2), Step(5)])
+@pytest.mark.parametrize("step", [TokenStep(3, 4, 2), TokenStep(1, 4, 2), TokenStep(5)])
 def test_both_forms_of_latent_attention_are_attention_over_heads_made_of_the_cache(
-    step: Step, absorbed: bool, monkeypatch: pytest.MonkeyPatch
+    step: TokenStep, absorbed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """K of a head: its product with the cached row, and the rotated columns that all heads share."""
     monkeypatch.setattr(latent, "is_absorbed", lambda config, step: absorbed)

@@ -15,7 +15,7 @@ from workloads.bert import model_parameters
 from workloads.networks.builder import Network
 from workloads.networks.config import Config
 from workloads.networks.decoders import DECODERS
-from workloads.networks.decoding import Step, decoder
+from workloads.networks.decoding import TokenStep, decoder
 from workloads.networks.experts import loads
 from workloads.networks.models import ENCODERS
 from workloads.networks.seq2seq import SEQ2SEQ
@@ -166,8 +166,8 @@ def test_mpnet_has_the_published_parameters() -> None:
 def test_a_decode_step_does_the_macs_of_the_last_token_of_a_longer_prefill() -> None:
     """Without the causal saving, a prefill of n tokens does n rows of attention over n keys each."""
     config = DECODERS["gpt2"]
-    one = decoder("gpt2", config, Step(1, 99), layers=2).macs
-    assert one * 100 == decoder("gpt2", config, Step(100), layers=2).macs
+    one = decoder("gpt2", config, TokenStep(1, 99), layers=2).macs
+    assert one * 100 == decoder("gpt2", config, TokenStep(100), layers=2).macs
 
 
 @pytest.mark.parametrize(
@@ -309,7 +309,7 @@ def test_every_network_is_planned_on_the_default_machine() -> None:
     hw = hardware.load("gemmini_ibert")
     for name, config in DECODERS.items():
         small = Config(**{**vars(config), "layers": 1, "vocab": 100})
-        for step in (Step(5), Step(1, 30)):
+        for step in (TokenStep(5), TokenStep(1, 30)):
             steps = plan(decoder(name, small, step, head=True), hw)
             assert all(step.fallback is not None for step in steps if step.engine == "host")
     assert set(DECODERS) <= set(NETWORKS)

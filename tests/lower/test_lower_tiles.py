@@ -14,7 +14,7 @@ from sim.base.errors import InputError
 from sim.lower import build, lower
 from sim.lower.conv.tiling import auto_conv_tile, conv_limits, conv_rows
 from sim.lower.resadd import resadd_tile
-from sim.lower.tiling import Room, auto_matmul_tile, matmul_blocks, matmul_tile
+from sim.lower.tiling import TileMemory, auto_matmul_tile, matmul_blocks, matmul_tile
 
 DEFAULT = hardware.load("gemmini_default")
 IBERT = hardware.load("gemmini_ibert")
@@ -49,7 +49,7 @@ sizes = st.tuples(*[st.integers(1, 3000)] * 3)
 def test_chosen_tile_is_legal_and_cannot_grow(size, dataflow):
     work = build.matmul(*size, dataflow=dataflow)
     i, j, k = matmul_tile(work, DEFAULT)
-    room, top = Room(DEFAULT, double_buffered=dataflow == "WS"), matmul_blocks(work, 16)
+    room, top = TileMemory(DEFAULT, double_buffered=dataflow == "WS"), matmul_blocks(work, 16)
     assert room.holds(i, j, k)
     bigger = [(i + 1, j, k), (i, j + 1, k), (i, j, k + 1)]
     assert not any(room.holds(*tile) and all(t <= b for t, b in zip(tile, top, strict=True)) for tile in bigger)
@@ -59,7 +59,7 @@ def test_chosen_tile_is_legal_and_cannot_grow(size, dataflow):
 @given(size=sizes, tile=st.tuples(*[st.integers(1, 200)] * 3))
 def test_refused_tile_names_a_legal_one(size, tile):
     work = build.matmul(*size, tile=tile)
-    room, top = Room(DEFAULT, double_buffered=True), matmul_blocks(work, 16)
+    room, top = TileMemory(DEFAULT, double_buffered=True), matmul_blocks(work, 16)
     fits = room.holds(*tile) and all(t <= b for t, b in zip(tile, top, strict=True))
     if fits:
         assert matmul_tile(work, DEFAULT) == tile

@@ -17,7 +17,7 @@ from sim.graph import Graph
 from sim.mapping.export import to_header, to_json
 from sim.mapping.kinds import kind_of, library
 from sim.mapping.mapfile import read, to_toml
-from sim.mapping.maps import Entry, Maps, check, operators
+from sim.mapping.maps import MapEntry, Maps, check, operators
 from sim.mapping.opmapping import OpMapping
 
 HW = hardware.load("gemmini_ibert")
@@ -29,7 +29,7 @@ def small_graph() -> Graph:
 
 def library_maps(graph: Graph) -> Maps:
     entries = tuple(
-        Entry((name,), kind_of(item).shape(item), library(item, HW), 200, 300)
+        MapEntry((name,), kind_of(item).shape(item), library(item, HW), 200, 300)
         for name, (_, item) in operators(graph, HW).items()
     )
     return Maps(graph.name, HW.name, HW.key, HW.dim, "cycles", entries)
@@ -117,8 +117,8 @@ def test_header_has_one_line_per_operator_in_the_call_s_order() -> None:
 
 def test_header_hides_what_the_call_cannot_express_and_survives_odd_names() -> None:
     entries = (
-        Entry(("a.b", "a-b", "1st*/"), "matmul 16x16x16", OpMapping("matmul", (1, 1, 1)), 10, 20),
-        Entry(("other",), "matmul 16x16x16", OpMapping("matmul", (1, 1, 1), "jik"), 10, 20),
+        MapEntry(("a.b", "a-b", "1st*/"), "matmul 16x16x16", OpMapping("matmul", (1, 1, 1)), 10, 20),
+        MapEntry(("other",), "matmul 16x16x16", OpMapping("matmul", (1, 1, 1), "jik"), 10, 20),
     )
     text = to_header(Maps("x", "y", "0" * 64, 16, "cycles", entries))
     assert re.findall(r"#define (\w+_TILES)", text) == ["A_B_TILES", "A_B_2_TILES", "OP_1ST___TILES"]

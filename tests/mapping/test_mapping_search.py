@@ -19,7 +19,7 @@ from sim.mapping.kinds import bound, kind_of
 from sim.mapping.kinds.conv import conv_space
 from sim.mapping.kinds.kind import even_sizes
 from sim.mapping.kinds.matmul import matmul_space
-from sim.mapping.measure import Abandoned, Forecast, Measured, Task, forecast, measure
+from sim.mapping.measure import AbandonedMapping, Forecast, Measured, MeasureTask, forecast, measure
 from sim.mapping.opmapping import OpMapping
 from sim.mapping.searching import Objective
 from sim.mapping.workers import Answer, Workers
@@ -102,16 +102,16 @@ def test_a_mapping_is_left_when_it_is_known_to_be_worse() -> None:
     least: list[int] = []
 
     class Watching(Workers):
-        def run(self, tasks: list[Task]) -> list[Answer]:  # type: ignore[override]
+        def run(self, tasks: list[MeasureTask]) -> list[Answer]:  # type: ignore[override]
             answers = super().run(tasks)
             limits = {task.limit_cycles for task in tasks}
             assert not least or limits == {min(least)}
             assert all(answer.spent_cycles <= task.limit_cycles for task, answer in zip(tasks, answers, strict=True))
-            left.extend(answer for answer in answers if isinstance(answer, Abandoned))
+            left.extend(answer for answer in answers if isinstance(answer, AbandonedMapping))
             least.extend(answer.cycles for answer in answers if isinstance(answer, Measured))
             return answers
 
-    left: list[Abandoned] = []
+    left: list[AbandonedMapping] = []
     found = search(work, hw, workers=Watching())
     assert found.exhaustive
     assert left
@@ -140,7 +140,7 @@ def test_same_mapping_with_any_number_of_workers() -> None:
 class NoWorkers(Workers):
     """Fails when requested: everything must come from the journal."""
 
-    def run(self, tasks: list[Task]) -> list[Answer]:  # type: ignore[override]
+    def run(self, tasks: list[MeasureTask]) -> list[Answer]:  # type: ignore[override]
         raise AssertionError(f"requested {len(tasks)} simulations that were kept")
 
 
@@ -149,7 +149,7 @@ class DyingWorkers(Workers):
 
     left = 2
 
-    def run(self, tasks: list[Task]) -> list[Answer]:  # type: ignore[override]
+    def run(self, tasks: list[MeasureTask]) -> list[Answer]:  # type: ignore[override]
         if not self.left:
             raise KeyboardInterrupt
         self.left -= 1

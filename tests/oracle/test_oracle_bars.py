@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from sim.validate import csvfile, runner, statistics, timelines
-from sim.validate.runner import Result
-from sim.validate.tables import Row
+from sim.validate.runner import RowResult
+from sim.validate.tables import MeasuredRow
 
 ORACLE = Path(__file__).parent
 LONGEST_CYCLES = 40_000
@@ -36,25 +36,25 @@ TIMELINE_BAR = 1.0
 
 
 @cache
-def results() -> dict[str, list[Result]]:
+def results() -> dict[str, list[RowResult]]:
     """Simulate the fast part of the tables once for all tests of this file."""
     files = [path for path in csvfile.inside(ORACLE) if "masks" not in path.name and "timeline" not in path.name]
     seen: dict[str, int] = defaultdict(int)
 
-    def fast(row: Row) -> bool:
+    def fast(row: MeasuredRow) -> bool:
         if row.cycles > LONGEST_CYCLES or (row.kind == "encoder" and "_s32_" not in row.id):
             return False
         group = group_of(row)
         seen[group] += 1
         return group in WHOLE or seen[group] % STRIDE == 1
 
-    found: dict[str, list[Result]] = defaultdict(list)
+    found: dict[str, list[RowResult]] = defaultdict(list)
     for result in runner.validate(files, [ORACLE / "programs"], select=fast):
         found[group_of(result.row)].append(result)
     return found
 
 
-def group_of(row: Row) -> str:
+def group_of(row: MeasuredRow) -> str:
     """Return the kind of a row; all rows behind an L2 are a group of their own."""
     return "l2" if row.whole("l2_KiB", 0) else row.kind
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import sim
 from sim.base.errors import InputError
 from sim.hardware import load
-from sim.lower.sparse.sampled_plan import Shape, choose_cut
+from sim.lower.sparse.sampled_plan import SampledShape, choose_cut
 from sim.plan.planner import plan
 from sim.sparsity.masks import patterns
 from sim.sparsity.masks.zeros import ZeroRule
@@ -123,7 +123,7 @@ def test_large_products_are_cut_to_fit_both_memories() -> None:
     for step in plan(graph, SPARSE, sparsity=rule((2, 4))):
         if step.name in ("L0.FF1", "L0.FF2"):
             work = step.works[0]
-            shape, cut = Shape(work, SPARSE), choose_cut(work, SPARSE)
+            shape, cut = SampledShape(work, SPARSE), choose_cut(work, SPARSE)
             seen = {(i, j, k) for s in cut.steps for i in s.blocks for j in s.features for k in s.windows}
             assert len(seen) == shape.rows * shape.features * shape.windows
             assert sum(len(s.blocks) * len(s.features) * len(s.windows) for s in cut.steps) == len(seen)

@@ -12,7 +12,7 @@ from sim.isa.commands import ACCUMULATE_BIT, GARBAGE_ADDRESS, Funct
 from sim.lower import lower
 from sim.lower.sparse.compiled.sampled_records import ROWS
 from sim.lower.sparse.compiled.sampled_records import C as C_ADDRESS
-from sim.lower.sparse.sampled_plan import Shape, choose_cut
+from sim.lower.sparse.sampled_plan import SampledShape, choose_cut
 from sim.lower.sparse.sampled_stream import walk
 from sim.lower.work import Matmul, Operand, SampledMatmul
 from sim.sparsity.masks import packing
@@ -63,7 +63,7 @@ def test_every_command_reads_what_it_names(
     mask = np.random.default_rng(seed).random((m, keys)) < density
     mask[:, 0] = True
     work = product(picks, m, keys, width, mask)
-    shape, cut = Shape(work, hw), choose_cut(work, hw)
+    shape, cut = SampledShape(work, hw), choose_cut(work, hw)
     met = walk(work, cut, hw).met
     meant = list(_meant(shape, cut))
     assert len(met.groups) == len(meant)
@@ -113,7 +113,7 @@ def test_every_command_reads_what_it_names(
     assert (preloads, computes, stored) == (len(held), len(chunks), set(range(m)))
 
 
-def _meant(shape: Shape, cut: object) -> object:
+def _meant(shape: SampledShape, cut: object) -> object:
     """By group: features, DRAM addresses of its blocks of B, (row, first column in A) of its sub-rows in order."""
     for step in cut.steps:
         rows = [r for block in step.blocks for r in range(block * DIM, min((block + 1) * DIM, shape.m))]

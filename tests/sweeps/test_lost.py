@@ -13,7 +13,7 @@ import pytest
 from sim.base.errors import CaratError
 from sim.sweeps import execution
 from sim.sweeps.cluster import _lost
-from sim.sweeps.execution import Place, Todo, run
+from sim.sweeps.execution import Execution, Todo, run
 
 TASKS: list[Any] = [(0, None), (1, None)]
 
@@ -33,12 +33,12 @@ class Gone(Executor):
         return future
 
 
-def place(how: str) -> Place:
+def place(how: str) -> Execution:
     @contextmanager
     def opened(_: int) -> Iterator[Executor]:
         yield Gone(how)
 
-    return Place(opened, 2, lost=lambda: "scheduler tcp://there:8786: the connection is lost")
+    return Execution(opened, 2, lost=lambda: "scheduler tcp://there:8786: the connection is lost")
 
 
 @pytest.mark.parametrize("how", ["waits", "cancels", "refuses"])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sim.base.errors import InputError
 from sim.base.hypervolume import hypervolume
-from sim.cli.explore import Search
+from sim.cli.explore import MachineSearch
 from sim.cli.sweep import parse_grid
 from sim.cost.area import area_um2
 from sim.hardware import load
@@ -133,8 +133,8 @@ def test_ranges_and_limits_of_the_command_line() -> None:
     ]
     with pytest.raises(InputError, match="FIRST <= LAST"):
         parse_grid(["array.mesh_rows=12:4:4"])
-    told = Search(constraint=["sram=1MiB", "area=1.5"], mix=["gpt2=2"]).arguments("bert-base")
+    told = MachineSearch(constraint=["sram=1MiB", "area=1.5"], mix=["gpt2=2"]).arguments("bert-base")
     assert told["constraints"] == {"sram": 1024.0, "area": 1.5}
     assert told["workload"] == {"bert-base": 1.0, "gpt2": 2.0}
     with pytest.raises(InputError, match="must be NAME=NUMBER"):
-        Search(constraint=["area"]).arguments("bert-base")
+        MachineSearch(constraint=["area"]).arguments("bert-base")

@@ -15,7 +15,7 @@ from sim import hardware
 from sim.base.errors import InputError
 from sim.cli import main
 from sim.sweeps.evolution import log_weights, next_step, search_networks, shrink
-from sim.sweeps.networks import Costs, Layer, Network, NetworkSpace, parse
+from sim.sweeps.networks import Candidate, Costs, Layer, NetworkSpace, parse
 
 HW = hardware.load("gemmini_ibert")
 SMALL = NetworkSpace((1, 2, 3), (1, 2), (32, 64), (64, 128), tokens=32, head_dim=16)
@@ -41,7 +41,7 @@ def test_halves_add_up_to_the_whole_network(seed: int) -> None:
 
 
 def test_dropped_tokens_add_up_too() -> None:
-    network = Network(64, (Layer(2, 128, 32), Layer(2, 128, 16)), 16)
+    network = Candidate(64, (Layer(2, 128, 32), Layer(2, 128, 16)), 16)
     costs = Costs(HW)
     assert costs.of(network).cycles == pytest.approx(costs.whole(network).cycles, rel=0.02)
 
@@ -75,7 +75,7 @@ def test_evolution_finds_the_front_of_a_small_space() -> None:
 @pytest.mark.parametrize("greedy", [True, False])
 @pytest.mark.parametrize("metric", ["cycles", "energy"])
 def test_shrinking_reaches_the_target_and_not_much_more(greedy: bool, metric: str) -> None:
-    start = Network(64, (Layer(2, 128, 32),) * 3, 16)
+    start = Candidate(64, (Layer(2, 128, 32),) * 3, 16)
     steps = [("heads", (2, 1)), ("ffn", (128, 64)), ("tokens", (32, 16))]
     done = shrink(HW, start, log_weights, steps, target=0.8, metric=metric, greedy=greedy)
     share = [cost.score(metric, HW.clock_mhz) / done[0][3].score(metric, HW.clock_mhz) for *_, cost in done]
@@ -86,7 +86,7 @@ def test_shrinking_reaches_the_target_and_not_much_more(greedy: bool, metric: st
 
 def test_patterns_are_steps_too() -> None:
     sparse = hardware.load("gemmini_sparse")
-    start = Network(64, (Layer(2, 128, 32),) * 2, 16)
+    start = Candidate(64, (Layer(2, 128, 32),) * 2, 16)
     done = shrink(sparse, start, lambda n: sum(layer.pattern is not None for layer in n.layers),
                   [("pattern", (None, "2:4"))], target=0.98, metric="energy")  # fmt: skip
     assert done[1][0].endswith("pattern=2:4")
@@ -94,7 +94,7 @@ def test_patterns_are_steps_too() -> None:
 
 
 def test_fewer_tokens_hold_for_all_layers_behind() -> None:
-    network = Network(64, (Layer(2, 128, 32),) * 3, 16)
+    network = Candidate(64, (Layer(2, 128, 32),) * 3, 16)
     smaller = next_step(network, "tokens", 1, (32, 16))
     assert smaller is not None
     assert [layer.tokens for layer in smaller.layers] == [32, 16, 16]
@@ -102,7 +102,7 @@ def test_fewer_tokens_hold_for_all_layers_behind() -> None:
 
 
 def test_refusals(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    start = Network(64, (Layer(2, 128, 32),), 16)
+    start = Candidate(64, (Layer(2, 128, 32),), 16)
     with pytest.raises(InputError, match="the smallest network takes"):
         shrink(HW, start, log_weights, [("heads", (2, 1))], target=0.01)
     with pytest.raises(InputError, match="did you mean 'cycles'"):

@@ -14,7 +14,7 @@ import sim
 from sim.base.errors import InputError
 from sim.base.store import Store
 from sim.sweeps import execution
-from sim.sweeps.points import Task
+from sim.sweeps.points import PointTask
 
 TINY = {"seq": 16, "hidden": 32, "heads": 2, "ffn": 32}
 LATENCIES = [20, 40, 80]
@@ -60,7 +60,7 @@ def test_failing_point_is_a_row_with_its_error_and_costs_no_other() -> None:
 def test_unexpected_failure_is_a_row_too_and_is_tried_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     real = execution.simulate_task
 
-    def breaks(task: Task, cache: bool, threads: int | None) -> dict[str, Any]:
+    def breaks(task: PointTask, cache: bool, threads: int | None) -> dict[str, Any]:
         if dict(task.case.request.overrides)["memory.latency_cycles"] == LATENCIES[1]:
             raise ZeroDivisionError("a bug")
         return real(task, cache, threads)
@@ -115,7 +115,7 @@ def test_workers_change_no_bit(jobs: int | None, tmp_path: Path) -> None:
     assert alone.to_csv() == together.to_csv()
 
 
-def _kill_the_worker(task: Task, cache: bool) -> execution.Outcome:
+def _kill_the_worker(task: PointTask, cache: bool) -> execution.Outcome:
     if dict(task.case.request.overrides)["memory.latency_cycles"] == LATENCIES[1]:
         os.kill(os.getpid(), signal.SIGKILL)
     return {"cycles": dict(task.case.request.overrides)["memory.latency_cycles"], "error": None}, None

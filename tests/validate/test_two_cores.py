@@ -10,7 +10,7 @@ import pytest
 
 from sim.validate import runner
 from sim.validate.soc import pair_traces
-from sim.validate.tables import Row
+from sim.validate.tables import MeasuredRow
 
 TABLE = Path(__file__).parents[1] / "oracle" / "soc" / "two_cores.csv"
 RUNS = ("nol2_P1c_L40_R16", "nol2_P1c_L40_R4", "l2_P1c_L40_R16")
@@ -20,7 +20,7 @@ RUNS = ("nol2_P1c_L40_R16", "nol2_P1c_L40_R4", "l2_P1c_L40_R16")
 def errors(run: str) -> np.ndarray:
     """Simulated / measured - 1 of the rows of a run."""
 
-    def chosen(row: Row) -> bool:
+    def chosen(row: MeasuredRow) -> bool:
         return row.id.startswith(run + "_")
 
     results = runner.validate([TABLE], select=chosen)

@@ -10,12 +10,12 @@ import pytest
 from sim.base.errors import InputError
 from sim.validate import runner, tasks
 from sim.validate.report import Report
-from sim.validate.tables import Row
+from sim.validate.tables import MeasuredRow
 
 ORACLE = Path(__file__).parents[1] / "oracle"
 
 
-def by_id(results: list[runner.Result]) -> dict[str, runner.Result]:
+def by_id(results: list[runner.RowResult]) -> dict[str, runner.RowResult]:
     return {result.row.id: result for result in results}
 
 
@@ -74,7 +74,7 @@ def test_history_pace_and_repeats_of_a_row_reach_the_core(core: Any, folder: Pat
     result = runner.validate([folder / "second.csv"])[0]
     assert core.calls[0][2] == 1
     assert result.outcome.cycles == 60, "two calls of three commands"
-    task = tasks.Task(None, runner.sources.library(folder / "x").find("default", "right").program, gap_cycles=8)
+    task = tasks.RowTask(None, runner.sources.library(folder / "x").find("default", "right").program, gap_cycles=8)
     assert set(tasks.program_of(task)["gap"].tolist()) == {8}
 
 
@@ -128,7 +128,7 @@ def test_an_unknown_way_is_refused(folder: Path) -> None:
 def test_worker_processes_change_nothing() -> None:
     """Compiled core, real machines: order and figures do not depend on how many processes run the rows."""
 
-    def select(row: Row) -> bool:
+    def select(row: MeasuredRow) -> bool:
         return row.kind in ("config", "chain") and row.cycles < 100
 
     one = runner.validate([ORACLE / "micro.csv"], [ORACLE / "programs"], select=select)

@@ -8,14 +8,14 @@ import pytest
 
 from sim.validate import markdown, statistics, text
 from sim.validate.report import Report
-from sim.validate.runner import Result
-from sim.validate.tables import Row
-from sim.validate.tasks import Outcome
+from sim.validate.runner import RowResult
+from sim.validate.tables import MeasuredRow
+from sim.validate.tasks import TaskOutcome
 
 
-def result(kind: str, measured: int, simulated: int | None, name: str = "r", **columns: str) -> Result:
+def result(kind: str, measured: int, simulated: int | None, name: str = "r", **columns: str) -> RowResult:
     cells = {"cfg": "default", "id": name, "kind": kind, "cycles": str(measured), "flow": "WS", **columns}
-    return Result(Row(Path("t.csv"), 2, cells), Outcome(simulated, {"DRAM_READ_BYTES": 64}), "recorded")
+    return RowResult(MeasuredRow(Path("t.csv"), 2, cells), TaskOutcome(simulated, {"DRAM_READ_BYTES": 64}), "recorded")
 
 
 def test_a_spread_by_hand() -> None:

@@ -15,18 +15,18 @@ from sim.graph import Graph, Tensor, View
 from workloads.encoder import check_sizes, takes
 from workloads.networks.builder import Network
 from workloads.networks.config import Config
-from workloads.networks.decoding import Step
+from workloads.networks.decoding import TokenStep
 from workloads.networks.decoding.ends import embedded
 from workloads.networks.decoding.layer import addend, layer
 from workloads.networks.form import Builder
-from workloads.networks.vision import Vision, check_image, first_rows, tower
+from workloads.networks.vision import VisionSizes, check_image, first_rows, tower
 
 
 @dataclass(frozen=True)
 class Pair:
     """Published sizes of both towers. ``projection``: columns of the rows that are compared; SigLIP: of its text."""
 
-    image: Vision
+    image: VisionSizes
     text: Config
     projection: int
     siglip: bool = False
@@ -80,7 +80,7 @@ class _Towers:
     def text(self) -> Tensor:
         """Return a row a text."""
         net, config, of = self.net, self.pair.text, self.of
-        step = Step(of.seq or config.positions, 0, of.texts, encodes=True, causal=not self.pair.siglip)
+        step = TokenStep(of.seq or config.positions, 0, of.texts, encodes=True, causal=not self.pair.siglip)
         x = embedded(net, config, step) if of.embeddings else net.input("text", of.texts * step.new, config.hidden)
         mask = addend(net, config, step)
         depth = config.layers if of.layers is None else of.layers
@@ -133,7 +133,7 @@ def text_tower(layers: int, hidden: int, heads: int, ffn: int, **more: object) -
 
 def _clip(layers: int, hidden: int, heads: int, patch: int, text: tuple[int, int], image: int = 224) -> Pair:
     columns, text_heads = text
-    eye = Vision(layers, hidden, heads, patch, image, 0, activation="silu", first_norm=True, patch_bias=False)
+    eye = VisionSizes(layers, hidden, heads, patch, image, 0, activation="silu", first_norm=True, patch_bias=False)
     return Pair(eye, text_tower(12, columns, text_heads, 4 * columns), columns)
 
 
@@ -143,7 +143,7 @@ CLIP: dict[str, Pair] = {
     "clip-vit-l-14": _clip(24, 1024, 16, 14, (768, 12)),
     "clip-vit-l-14-336": _clip(24, 1024, 16, 14, (768, 12), 336),
     "siglip-base": Pair(
-        Vision(12, 768, 12, classes=0, ffn=3072, tokens=0),
+        VisionSizes(12, 768, 12, classes=0, ffn=3072, tokens=0),
         text_tower(12, 768, 12, 3072, vocab=32000, positions=64, activation="gelu"), 768, siglip=True,
     ),
 }  # fmt: skip

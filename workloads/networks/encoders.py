@@ -8,7 +8,7 @@ from sim.base.errors import InputError
 from sim.graph import Graph
 from workloads.encoder import takes
 from workloads.networks.config import Config
-from workloads.networks.decoding import Step, decoder
+from workloads.networks.decoding import TokenStep, decoder
 from workloads.networks.form import Builder, EncoderSizes
 
 # Warner et al. 2024: windows of 128 keys but in every third layer, GeGLU, norms without shift, rotary embedding.
@@ -38,7 +38,7 @@ def encoded_model(name: str, config: Config, *, causal: bool = False) -> Builder
     def build(of: EncoderSizes) -> Graph:
         if of.phase != "encode":
             raise InputError(f"{name}: phase is {of.phase!r}, can be encode (an encoder keeps no KV cache)")
-        step = Step(of.seq, 0, of.batch, encodes=True, causal=causal)
+        step = TokenStep(of.seq, 0, of.batch, encodes=True, causal=causal)
         return decoder(name, config, step, layers=of.layers, embeddings=of.embeddings, dtype=of.dtype)
 
     build.__name__ = build.__qualname__ = name.replace("-", "_").replace(".", "_")

@@ -18,13 +18,13 @@ from functools import partial
 from sim.base.errors import InputError
 from sim.graph import Graph, Tensor, View
 from sim.graph.encoder import Attention, Builder, Sequences
-from workloads.bert import Model, encoder_model
+from workloads.bert import BertSizes, encoder_model
 from workloads.encoder import check_sizes
 
-ROBERTA = Model(12, 768, 12, 3072, token_types=1, vocab=50265, positions=514)
+ROBERTA = BertSizes(12, 768, 12, 3072, token_types=1, vocab=50265, positions=514)
 
 
-def linformer_attention(name: str, model: Model, projected: int) -> Attention:
+def linformer_attention(name: str, model: BertSizes, projected: int) -> Attention:
     """Return Linformer's attention: K and V of all tokens are projected to ``projected`` rows before the scores."""
     tables: dict[str, Tensor] = {}
 
@@ -121,7 +121,7 @@ def _random(builder: Builder, given: Sequences, part: str, x: Tensor, features: 
     return result
 
 
-def _linformer(name: str, model: Model, projected: int) -> Attention:
+def _linformer(name: str, model: BertSizes, projected: int) -> Attention:
     check_sizes(name, {"projected": projected}, "int8")
     return linformer_attention(name, model, projected)
 

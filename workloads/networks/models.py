@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 from sim.base.errors import InputError, did_you_mean
 from sim.graph import Graph
-from workloads.bert import Model, encoder_model
+from workloads.bert import BertSizes, encoder_model
 from workloads.encoder import takes
 from workloads.networks.clip import CLIP, clip
 from workloads.networks.config import Config
 from workloads.networks.decoders import DECODERS
-from workloads.networks.decoding import PHASES, Step, decoder
+from workloads.networks.decoding import PHASES, TokenStep, decoder
 from workloads.networks.encoders import ENCODED, encoded_model
 from workloads.networks.form import Builder
 from workloads.networks.linear_attention import LINEAR
@@ -27,22 +27,22 @@ from workloads.networks.vision import VISION, vision
 
 # Liu et al. 2019; Wang et al. 2020 (sentence-transformers/all-MiniLM-*); Jiao et al. 2020; Sanh et al. 2019; Lan et al.
 # 2019; Conneau et al. 2020; Clark et al. 2020 (albert-*-v2: one layer's weights for all, tables of 128 columns).
-ENCODERS: dict[str, Model] = {
-    "roberta-base": Model(12, 768, 12, 3072, token_types=1, vocab=50265, positions=514),
-    "roberta-large": Model(24, 1024, 16, 4096, token_types=1, vocab=50265, positions=514),
-    "distilroberta": Model(6, 768, 12, 3072, token_types=1, vocab=50265, positions=514),
-    "xlm-roberta-base": Model(12, 768, 12, 3072, token_types=1, vocab=250002, positions=514),
-    "xlm-roberta-large": Model(24, 1024, 16, 4096, token_types=1, vocab=250002, positions=514),
-    "electra-small": Model(12, 256, 4, 1024, pooler=False, embedding_size=128),
-    "electra-base": Model(12, 768, 12, 3072, pooler=False),
-    "minilm-l6": Model(6, 384, 12, 1536),
-    "minilm-l12": Model(12, 384, 12, 1536),
-    "tinybert-4": Model(4, 312, 12, 1200),
-    "tinybert-6": Model(6, 768, 12, 3072),
-    "albert-base": Model(12, 768, 12, 3072, vocab=30000, embedding_size=128, shared=True),
-    "albert-large": Model(24, 1024, 16, 4096, vocab=30000, embedding_size=128, shared=True),
-    "albert-xlarge": Model(24, 2048, 16, 8192, vocab=30000, embedding_size=128, shared=True),
-    "albert-xxlarge": Model(12, 4096, 64, 16384, vocab=30000, embedding_size=128, shared=True),
+ENCODERS: dict[str, BertSizes] = {
+    "roberta-base": BertSizes(12, 768, 12, 3072, token_types=1, vocab=50265, positions=514),
+    "roberta-large": BertSizes(24, 1024, 16, 4096, token_types=1, vocab=50265, positions=514),
+    "distilroberta": BertSizes(6, 768, 12, 3072, token_types=1, vocab=50265, positions=514),
+    "xlm-roberta-base": BertSizes(12, 768, 12, 3072, token_types=1, vocab=250002, positions=514),
+    "xlm-roberta-large": BertSizes(24, 1024, 16, 4096, token_types=1, vocab=250002, positions=514),
+    "electra-small": BertSizes(12, 256, 4, 1024, pooler=False, embedding_size=128),
+    "electra-base": BertSizes(12, 768, 12, 3072, pooler=False),
+    "minilm-l6": BertSizes(6, 384, 12, 1536),
+    "minilm-l12": BertSizes(12, 384, 12, 1536),
+    "tinybert-4": BertSizes(4, 312, 12, 1200),
+    "tinybert-6": BertSizes(6, 768, 12, 3072),
+    "albert-base": BertSizes(12, 768, 12, 3072, vocab=30000, embedding_size=128, shared=True),
+    "albert-large": BertSizes(24, 1024, 16, 4096, vocab=30000, embedding_size=128, shared=True),
+    "albert-xlarge": BertSizes(24, 2048, 16, 8192, vocab=30000, embedding_size=128, shared=True),
+    "albert-xxlarge": BertSizes(12, 4096, 64, 16384, vocab=30000, embedding_size=128, shared=True),
 }
 
 PHASE_HELP = "generate is a run over many graphs: `carat run NAME --phase generate`, `sim.generate`"
@@ -89,7 +89,7 @@ def decoder_model(name: str, config: Config) -> Builder:
         own = _numbers(name, "lengths", of.lengths), _numbers(name, "routing", of.routing)
         if own[0] and (of.kv or of.batch not in (1, len(own[0]))):
             raise InputError(f"{name}: lengths {of.lengths} replace kv and batch (nearest: leave out kv and batch)")
-        step = Step(new, max(own[0], default=of.kv), len(own[0]) or of.batch, of.seed, *own)
+        step = TokenStep(new, max(own[0], default=of.kv), len(own[0]) or of.batch, of.seed, *own)
         return decoder(name, config, step, layers=of.layers, embeddings=of.embeddings, head=scored, dtype=of.dtype)
 
     build.__name__ = build.__qualname__ = name.replace("-", "_").replace(".", "_")

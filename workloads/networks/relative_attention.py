@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from sim.graph import Tensor, View
 from sim.graph.encoder import Attention, Builder, Sequences, full_attention
-from workloads.bert import Model, encoder_model
+from workloads.bert import BertSizes, encoder_model
 
 BUCKETS = 32
 """Number of buckets of distances."""
@@ -37,7 +37,7 @@ def _looked_up(builder: Builder, given: Sequences) -> Tensor:
 RELATIVE = {
     "mpnet-base": encoder_model(
         "mpnet-base",
-        Model(12, 768, 12, 3072, token_types=0, vocab=30527, positions=514),
+        BertSizes(12, 768, 12, 3072, token_types=0, vocab=30527, positions=514),
         attention=relative_attention,
     ),
 }

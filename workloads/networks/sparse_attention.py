@@ -18,7 +18,7 @@ from sim.base.errors import InputError
 from sim.graph import Graph, Tensor, View
 from sim.graph.encoder import Attention, Builder, Sequences
 from sim.graph.limits import check_operators
-from workloads.bert import Model, encoder_model
+from workloads.bert import BertSizes, encoder_model
 from workloads.encoder import check_sizes
 
 Run = tuple[int, int]
@@ -167,12 +167,12 @@ def _runs(numbers: Iterable[int]) -> list[Run]:
 
 # allenai/longformer-base-4096 and -large-4096; google/bigbird-roberta-base and -large.
 LONGFORMERS = {
-    "longformer-base": Model(12, 768, 12, 3072, token_types=1, vocab=50265, positions=4098),
-    "longformer-large": Model(24, 1024, 16, 4096, token_types=1, vocab=50265, positions=4098),
+    "longformer-base": BertSizes(12, 768, 12, 3072, token_types=1, vocab=50265, positions=4098),
+    "longformer-large": BertSizes(24, 1024, 16, 4096, token_types=1, vocab=50265, positions=4098),
 }
 BIGBIRDS = {
-    "bigbird-base": Model(12, 768, 12, 3072, vocab=50358, positions=4096),
-    "bigbird-large": Model(24, 1024, 16, 4096, vocab=50358, positions=4096),
+    "bigbird-base": BertSizes(12, 768, 12, 3072, vocab=50358, positions=4096),
+    "bigbird-large": BertSizes(24, 1024, 16, 4096, vocab=50358, positions=4096),
 }
 SPARSE: dict[str, Callable[..., Graph]] = {
     **{

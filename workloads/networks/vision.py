@@ -23,7 +23,7 @@ CHANNELS = 3
 
 
 @dataclass(frozen=True)
-class Vision:
+class VisionSizes:
     """Published sizes of one model (elements; ``patch`` and ``image``: pixels a side; ``ffn`` 0: 4 * hidden).
 
     ``classes`` 0: no head. ``tokens``: learned rows in front of the patches, one of the class or none; ``registers``:
@@ -47,23 +47,23 @@ class Vision:
 
 
 # Oquab et al. 2023.
-DINO = partial(Vision, patch=14, image=518, classes=0)
-VISION: dict[str, Vision] = {
-    "vit-tiny": Vision(12, 192, 3),
-    "vit-small": Vision(12, 384, 6),
-    "vit-base": Vision(12, 768, 12),
-    "vit-large": Vision(24, 1024, 16),
-    "vit-huge": Vision(32, 1280, 16, patch=14),
-    "deit-tiny": Vision(12, 192, 3),
-    "deit-small": Vision(12, 384, 6),
-    "deit-base": Vision(12, 768, 12),
+DINO = partial(VisionSizes, patch=14, image=518, classes=0)
+VISION: dict[str, VisionSizes] = {
+    "vit-tiny": VisionSizes(12, 192, 3),
+    "vit-small": VisionSizes(12, 384, 6),
+    "vit-base": VisionSizes(12, 768, 12),
+    "vit-large": VisionSizes(24, 1024, 16),
+    "vit-huge": VisionSizes(32, 1280, 16, patch=14),
+    "deit-tiny": VisionSizes(12, 192, 3),
+    "deit-small": VisionSizes(12, 384, 6),
+    "deit-base": VisionSizes(12, 768, 12),
     "dinov2-small": DINO(12, 384, 6),
     "dinov2-base": DINO(12, 768, 12),
     "dinov2-large": DINO(24, 1024, 16),
 }
 
 
-def vision(name: str, sizes: Vision) -> Callable[..., Graph]:
+def vision(name: str, sizes: VisionSizes) -> Callable[..., Graph]:
     """Return the builder of one vision transformer."""
 
     @states_sizes
@@ -84,7 +84,7 @@ def vision(name: str, sizes: Vision) -> Callable[..., Graph]:
     return build
 
 
-def _build(name: str, sizes: Vision, phase: str, batch: int, image: int, layers: int, dtype: str) -> Graph:
+def _build(name: str, sizes: VisionSizes, phase: str, batch: int, image: int, layers: int, dtype: str) -> Graph:
     if phase != "encode":
         raise InputError(f"{name}: phase is {phase!r}, can be encode")
     check_sizes(name, {"batch": batch, "layers": layers}, dtype)
@@ -96,7 +96,7 @@ def _build(name: str, sizes: Vision, phase: str, batch: int, image: int, layers:
     return net.graph()
 
 
-def check_image(name: str, sizes: Vision, image: int, dtype: str) -> None:
+def check_image(name: str, sizes: VisionSizes, image: int, dtype: str) -> None:
     """Raise InputError for an image that is not made of whole patches."""
     check_sizes(name, {"image": image}, dtype)
     if image % sizes.patch:
@@ -112,7 +112,7 @@ def first_rows(x: Tensor, batch: int) -> View:
     return View(x.name, 1, batch, hidden, rows * hidden, 0)
 
 
-def tower(net: Network, sizes: Vision, image: int, batch: int, layers: int) -> Tensor:
+def tower(net: Network, sizes: VisionSizes, image: int, batch: int, layers: int) -> Tensor:
     """Add embedding and layers for ``batch`` images of ``image`` pixels a side; return the last layer's rows."""
     x = _embedded(net, sizes, (image // sizes.patch) ** 2, batch)
     if sizes.first_norm:
@@ -123,7 +123,7 @@ def tower(net: Network, sizes: Vision, image: int, batch: int, layers: int) -> T
     return x
 
 
-def _embedded(net: Network, sizes: Vision, patches: int, batch: int) -> Tensor:
+def _embedded(net: Network, sizes: VisionSizes, patches: int, batch: int) -> Tensor:
     """Embed the patches of each image behind the class token and registers, and add their positions."""
     pixels, hidden, rows = CHANNELS * sizes.patch**2, sizes.hidden, patches + sizes.tokens
     given = net.input("patches", batch * patches, pixels)

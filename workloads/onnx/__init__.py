@@ -10,7 +10,7 @@ from workloads.onnx import dims, program
 from workloads.onnx.lower import lower
 from workloads.onnx.reading import read
 from workloads.onnx.recognise import recognise
-from workloads.onnx.resolve import MISFITS, Resolver
+from workloads.onnx.resolve import MISFITS, ShapeResolver
 
 UNKNOWN = ("refuse", "host")
 
@@ -31,7 +31,7 @@ def load(path: Path, dim: str = "", unknown: str = "refuse", dtype: str = "int8"
         net = program.resolve(path, given, unknown)
     else:
         model = read(path)
-        resolver = Resolver(model, path, unknown)
+        resolver = ShapeResolver(model, path, unknown)
         net = resolver.run(dims.shapes(str(path), model.graph, given))
         resolver.refuse_unknown()
     try:

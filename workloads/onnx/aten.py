@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from workloads.onnx.program import Program
 
 
-class Call:
+class AtenCall:
     """One call of an operator: its arguments by name, and the network that its nodes are added to."""
 
     def __init__(self, program: Program, node: Mapping[str, Any], name: str):
@@ -78,22 +78,22 @@ class Call:
         return self.add(op, *inputs, out=self.program.resolver.name(f"{self.name}.{op}"), **attrs)
 
 
-Rule = Callable[[Call], Any]
+Rule = Callable[[AtenCall], Any]
 
 
 def _same(op: str, *keys: str) -> Rule:
     return lambda call: call.add(op, *(call.tensor(key) for key in keys))
 
 
-def _shaped(call: Call) -> None:
+def _shaped(call: AtenCall) -> None:
     call.add("Reshape", call.tensor("self"), call.constant(np.array(call.result(), np.int64)))
 
 
-def _expand(call: Call) -> None:
+def _expand(call: AtenCall) -> None:
     call.add("Expand", call.tensor("self"), call.constant(np.array(call.result(), np.int64)))
 
 
-def _turn(call: Call) -> None:
+def _turn(call: AtenCall) -> None:
     x = call.tensor("self")
     order = list(range(len(call.shape(x))))
     one, two = (int(call.value(key, default)) for key, default in (("dim0", 0), ("dim1", 1)))
@@ -101,13 +101,13 @@ def _turn(call: Call) -> None:
     call.add("Transpose", x, perm=order)
 
 
-def _permute(call: Call) -> None:
+def _permute(call: AtenCall) -> None:
     x = call.tensor("self")
     rank = len(call.shape(x))
     call.add("Transpose", x, perm=[int(axis) % rank for axis in call.value("dims")])
 
 
-def _linear(call: Call) -> None:
+def _linear(call: AtenCall) -> None:
     turned = call.between("Transpose", call.tensor("weight"), perm=[1, 0])
     bias = call.tensor("bias")
     if bias:
@@ -116,12 +116,12 @@ def _linear(call: Call) -> None:
         call.add("MatMul", call.tensor("input"), turned)
 
 
-def _addmm(call: Call) -> None:
+def _addmm(call: AtenCall) -> None:
     call.add("Add", call.between("MatMul", call.tensor("mat1"), call.tensor("mat2")), call.tensor("self"))
 
 
 def _binary(op: str) -> Rule:
-    def rule(call: Call) -> None:
+    def rule(call: AtenCall) -> None:
         other, alpha = call.tensor("other"), call.value("alpha", 1)
         if alpha != 1:
             other = call.between("Mul", other, call.constant(np.float32(alpha)))
@@ -130,7 +130,7 @@ def _binary(op: str) -> Rule:
     return rule
 
 
-def _norm(call: Call) -> None:
+def _norm(call: AtenCall) -> None:
     simple = "rms" in call.name
     rank, axes = len(call.shape(call.tensor("input"))), len(call.value("normalized_shape"))
     weights = [call.tensor("weight")] + ([] if simple else [call.tensor("bias")])
@@ -140,15 +140,15 @@ def _norm(call: Call) -> None:
     call.add(op, call.tensor("input"), *weights, axis=rank - axes)
 
 
-def _softmax(call: Call) -> None:
+def _softmax(call: AtenCall) -> None:
     call.add("Softmax", call.tensor("self"), axis=int(call.value("dim", -1)))
 
 
-def _gelu(call: Call) -> None:
+def _gelu(call: AtenCall) -> None:
     call.add("Gelu", call.tensor("self"), approximate=call.value("approximate", "none"))
 
 
-def _attention(call: Call) -> None:
+def _attention(call: AtenCall) -> None:
     q, k, v, mask = (call.tensor(key) for key in ("query", "key", "value", "attn_mask"))
     if not mask and call.value("is_causal", False):
         mask = call.program.resolver.name("causal_mask")
@@ -157,12 +157,12 @@ def _attention(call: Call) -> None:
     call.add(ATTENTION, q, k, v, *([mask] if mask else []))
 
 
-def _cat(call: Call) -> None:
+def _cat(call: AtenCall) -> None:
     names = call.tensors("tensors")
     call.add("Concat", *names, axis=int(call.value("dim", 0)) % len(call.shape(names[0])))
 
 
-def _slice(call: Call) -> None:
+def _slice(call: AtenCall) -> None:
     end = call.value("end")
     bounds = (
         call.value("start", 0) or 0,
@@ -173,11 +173,11 @@ def _slice(call: Call) -> None:
     call.add("Slice", call.tensor("self"), *(call.constant(np.array([number], np.int64)) for number in bounds))
 
 
-def _select(call: Call) -> None:
+def _select(call: AtenCall) -> None:
     call.add("Gather", call.tensor("self"), call.constant(np.int64(call.value("index"))), axis=int(call.value("dim")))
 
 
-def _split(call: Call) -> None:
+def _split(call: AtenCall) -> None:
     x = call.tensor("self")
     axis = int(call.value("dim", 0)) % len(call.shape(x))
     sizes = np.array([call.result(place)[axis] for place in range(len(call.outputs))], np.int64)
@@ -185,22 +185,22 @@ def _split(call: Call) -> None:
 
 
 def _reduce(op: str) -> Rule:
-    def rule(call: Call) -> None:
+    def rule(call: AtenCall) -> None:
         axes = call.constant(np.array(call.value("dim"), np.int64).reshape(-1))
         call.add(op, call.tensor("self"), axes, keepdims=int(bool(call.value("keepdim", False))))
 
     return rule
 
 
-def _power(call: Call) -> None:
+def _power(call: AtenCall) -> None:
     call.add("Pow", call.tensor("self"), call.tensor("exponent"))
 
 
-def _rsqrt(call: Call) -> None:
+def _rsqrt(call: AtenCall) -> None:
     call.add("Reciprocal", call.between("Sqrt", call.tensor("self")))
 
 
-def _conv(call: Call) -> None:
+def _conv(call: AtenCall) -> None:
     names = [call.tensor(key) for key in ("input", "weight", "bias")]
     axes = len(call.shape(names[1])) - 2
     strides, pads, dilations = (
@@ -221,7 +221,7 @@ def _each(value: Any, axes: int) -> list[int]:
 
 
 def _pool(op: str) -> Rule:
-    def rule(call: Call) -> None:
+    def rule(call: AtenCall) -> None:
         kernel = _each(call.value("kernel_size"), 2)
         strides = _each(call.value("stride") or kernel, 2)
         call.add(
@@ -231,18 +231,18 @@ def _pool(op: str) -> Rule:
     return rule
 
 
-def _batch_norm(call: Call) -> None:
+def _batch_norm(call: AtenCall) -> None:
     keys = ("input", "weight", "bias", "running_mean", "running_var")
     call.add("BatchNormalization", *(call.tensor(key) for key in keys))
 
 
-def _global_average(call: Call) -> None:
+def _global_average(call: AtenCall) -> None:
     if call.result()[2:] != (1, 1):
         raise ValueError("adaptive_avg_pool2d to more than one pixel is not supported")
     call.add("GlobalAveragePool", call.tensor("self"))
 
 
-def _embedding(call: Call) -> None:
+def _embedding(call: AtenCall) -> None:
     call.add("Gather", call.tensor("weight"), call.tensor("indices"))
 
 
@@ -300,7 +300,7 @@ def take(program: Program, node: Mapping[str, Any], number: int) -> None:
     stack = str(node.get("metadata", {}).get("nn_module_stack", "")).split(";")[-1].split(",")
     made = str(node.get("name") or number)
     name = f"{stack[1]}.{made}" if len(stack) > 1 and stack[1] else made
-    call = Call(program, node, name)
+    call = AtenCall(program, node, name)
     if not call.outputs:  # a size as a number, or a check of one
         return
     resolver = program.resolver

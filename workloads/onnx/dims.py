@@ -11,7 +11,7 @@ from sim.base.errors import InputError, did_you_mean
 if TYPE_CHECKING:
     import onnx
 
-MOST = 1 << 24
+MAX_SIZE = 1 << 24
 """Limit of one dimension: four times the keys that a cache may have."""
 
 UNNAMED = ("", "?", "None", "-1")
@@ -46,9 +46,9 @@ def shapes(what: str, graph: onnx.GraphProto, given: Mapping[str, object]) -> Sh
     Raises InputError listing each dimension without a number.
     """
     problems = [
-        f"{what}: dimension {name} is {value!r}, must be a whole number from 1 to {MOST:,}"
+        f"{what}: dimension {name} is {value!r}, must be a whole number from 1 to {MAX_SIZE:,}"
         for name, value in given.items()
-        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_SIZE
     ]
     if problems:
         raise InputError(problems)
@@ -90,9 +90,9 @@ def _axes(what: str, value: onnx.ValueInfoProto) -> list[str | int]:
     for index, dim in enumerate(value.type.tensor_type.shape.dim):
         name = dim.dim_param.strip()
         if dim.HasField("dim_value") and not name and dim.dim_value > 0:
-            if dim.dim_value > MOST:
+            if dim.dim_value > MAX_SIZE:
                 raise InputError(
-                    f"{what}: input {value.name!r}: axis {index} has {dim.dim_value:,} elements, must be 1 to {MOST:,}"
+                    f"{what}: input {value.name!r}: axis {index} has {dim.dim_value:,} elements, must be 1 to {MAX_SIZE:,}"
                 )
             axes.append(dim.dim_value)
         else:

@@ -11,7 +11,7 @@ from workloads.onnx.net import Array, Node
 from workloads.onnx.reading import elements
 
 if TYPE_CHECKING:
-    from workloads.onnx.resolve import Resolver
+    from workloads.onnx.resolve import ShapeResolver
 
 DRAWN = frozenset(
     ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli")
@@ -36,7 +36,7 @@ def _sized(node: Node, inputs: list[Array | None]) -> int:
     return 0
 
 
-def computed(node: Node, inputs: list[Array | None], resolver: Resolver) -> list[Array] | None:
+def computed(node: Node, inputs: list[Array | None], resolver: ShapeResolver) -> list[Array] | None:
     """Return the results of a node, None if they are too large or cannot be computed."""
     if node.op in DRAWN or (node.op != "Constant" and not inputs):
         return None
@@ -84,7 +84,7 @@ def _spread(shapes: list[tuple[int, ...]], op: str) -> int:
         return 0
 
 
-def _constant(node: Node, resolver: Resolver) -> Array:
+def _constant(node: Node, resolver: ShapeResolver) -> Array:
     attrs: dict[str, Any] = node.attrs
     if "value" in attrs:
         return elements(attrs["value"], resolver.path.parent)

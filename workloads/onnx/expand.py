@@ -16,7 +16,7 @@ import numpy as np
 from workloads.onnx.net import Level, Node, Value
 
 if TYPE_CHECKING:
-    from workloads.onnx.resolve import Resolver
+    from workloads.onnx.resolve import ShapeResolver
 
 ATTENTION = "CaratAttention"
 """Softmax(Q K^T + bias) V of Q [batch, heads, queries, size], K and V [batch, kv_heads, keys, size]."""
@@ -25,10 +25,10 @@ ROPE = "CaratRope"
 """Rotary embedding of the last axis; rotated: number of rotated columns, 0 = all."""
 
 
-class Parts:
+class Replacement:
     """Collects the nodes that replace one; results are named."""
 
-    def __init__(self, node: Node, resolver: Resolver):
+    def __init__(self, node: Node, resolver: ShapeResolver):
         self.node, self.resolver = node, resolver
         self.nodes: list[Node] = []
 
@@ -74,25 +74,25 @@ class Parts:
         return self.add("Reshape", turned, self.numbers(np.array([0, 0, -1], np.int64)), out=out)
 
 
-Rule = Callable[[Parts], None]
+Rule = Callable[[Replacement], None]
 
 
-def _identity(parts: Parts) -> None:
+def _identity(parts: Replacement) -> None:
     parts.add("Identity", parts.given(0), out=parts.node.output)
 
 
-def _float(parts: Parts) -> None:
+def _float(parts: Replacement) -> None:
     parts.add("Cast", parts.given(0), out=parts.node.output, to=1)
 
 
-def _pad(parts: Parts) -> None:
+def _pad(parts: Replacement) -> None:
     """A Pad of no elements, as some exporters write it, is removed; others are unchanged."""
     pads = parts.resolver.net.values[parts.given(1)].data if parts.given(1) else parts.node.attrs.get("pads")
     if pads is not None and not np.any(pads):
         _identity(parts)
 
 
-def _dynamic_quantize(parts: Parts) -> None:
+def _dynamic_quantize(parts: Replacement) -> None:
     parts.add("Identity", parts.given(0), out=parts.node.output)
     for name in parts.node.outputs[1:]:
         parts.resolver.enter(Value(name, (), 1, Level.GIVEN))
@@ -105,7 +105,7 @@ KEPT = ("axis", "alpha", "transA", "transB", "auto_pad", "dilations", "group", "
 def _of(op: str, *places: int, sums: bool = False) -> Rule:
     """Return the rule of a quantised operator whose numbers are the inputs at ``places``."""
 
-    def rule(parts: Parts) -> None:
+    def rule(parts: Replacement) -> None:
         inputs = [parts.given(place) for place in places]
         while inputs and not inputs[-1]:
             inputs.pop()
@@ -117,7 +117,7 @@ def _of(op: str, *places: int, sums: bool = False) -> Rule:
     return rule
 
 
-def _product_float(parts: Parts) -> None:
+def _product_float(parts: Replacement) -> None:
     """MatMulIntegerToFloat, DynamicQuantizeMatMul: product and bias."""
     dynamic = parts.node.op == "DynamicQuantizeMatMul"
     bias = parts.given(4 if dynamic else 6)
@@ -127,7 +127,7 @@ def _product_float(parts: Parts) -> None:
         parts.add("Add", parts.add("MatMul", parts.given(0), parts.given(1)), bias, out=parts.node.output)
 
 
-def _n_bits(parts: Parts) -> None:
+def _n_bits(parts: Replacement) -> None:
     """MatMulNBits: weights of few bits in blocks; here a matrix [K, N] of elements."""
     k, n = int(parts.node.attrs["K"]), int(parts.node.attrs["N"])
     name = f"{parts.given(1)}.matrix"
@@ -138,7 +138,7 @@ def _n_bits(parts: Parts) -> None:
         parts.add("Add", product, bias, out=parts.node.output)
 
 
-def _lstm(parts: Parts) -> None:
+def _lstm(parts: Replacement) -> None:
     """DynamicQuantizeLSTM: weights are quantised and transposed; its other operands are those of LSTM."""
     turned = [parts.add("Transpose", parts.given(place), perm=[0, 2, 1]) for place in (1, 2)]
     others = [parts.given(place) for place in range(3, 8)]
@@ -149,7 +149,7 @@ def _lstm(parts: Parts) -> None:
     )
 
 
-def _fused_matmul(parts: Parts) -> None:
+def _fused_matmul(parts: Replacement) -> None:
     attrs, sides = parts.node.attrs, []
     for place, key in ((0, "transA"), (1, "transB")):
         name, rank = parts.given(place), len(parts.shape(place))
@@ -158,7 +158,7 @@ def _fused_matmul(parts: Parts) -> None:
     parts.add("MatMul", *sides, out=parts.node.output)
 
 
-def _skip_norm(parts: Parts) -> None:
+def _skip_norm(parts: Replacement) -> None:
     """SkipLayerNormalization and its RMS form: sum, norm; the fourth output is the sum."""
     outputs = parts.node.outputs
     simple = parts.node.op == "SkipSimplifiedLayerNormalization"
@@ -172,7 +172,7 @@ def _skip_norm(parts: Parts) -> None:
     parts.add("RMSNormalization" if simple else "LayerNormalization", total, *scales, out=outputs[0])
 
 
-def _bias_gelu(parts: Parts) -> None:
+def _bias_gelu(parts: Replacement) -> None:
     x = parts.given(0)
     if parts.given(1):
         x = parts.add("Add", x, parts.given(1))
@@ -180,7 +180,7 @@ def _bias_gelu(parts: Parts) -> None:
     parts.add("Gelu", x, out=parts.node.output, approximate=approximate)
 
 
-def _embed_norm(parts: Parts) -> None:
+def _embed_norm(parts: Replacement) -> None:
     """EmbedLayerNormalization: words + positions (+ segments), norm."""
     batch, rows = parts.shape(0)
     total = parts.add("Gather", parts.given(2), parts.given(0))
@@ -193,7 +193,7 @@ def _embed_norm(parts: Parts) -> None:
         parts.resolver.enter(Value(parts.node.outputs[1], (batch,), 6, Level.GIVEN))
 
 
-def _packed_attention(parts: Parts) -> None:
+def _packed_attention(parts: Replacement) -> None:
     """Microsoft's Attention: one product for Q, K and V."""
     heads = int(parts.node.attrs["num_heads"])
     batch, rows, _ = parts.shape(0)
@@ -210,7 +210,7 @@ def _packed_attention(parts: Parts) -> None:
     _attend(parts, pieces, [name for name in biases if name])
 
 
-def _mask(parts: Parts, place: int) -> str:
+def _mask(parts: Replacement, place: int) -> str:
     """Return Microsoft's mask [batch, keys] as one that is added to scores; '' if there is none of that form."""
     name = parts.given(place)
     if not name or len(shape := parts.shape(place)) != 2:
@@ -218,7 +218,7 @@ def _mask(parts: Parts, place: int) -> str:
     return parts.add("Cast", parts.reshape(name, shape[0], 1, 1, shape[1]), to=1)
 
 
-def _attend(parts: Parts, qkv: list[str], biases: list[str], joined: bool = True) -> None:
+def _attend(parts: Replacement, qkv: list[str], biases: list[str], joined: bool = True) -> None:
     bias = biases[0] if biases else ""
     for other in biases[1:]:
         bias = parts.add("Add", bias, other)
@@ -228,7 +228,7 @@ def _attend(parts: Parts, qkv: list[str], biases: list[str], joined: bool = True
         parts.joined(context, out)
 
 
-def _attention(parts: Parts) -> None:
+def _attention(parts: Replacement) -> None:
     """The standard's Attention: operands [batch, heads, rows, size] or [batch, rows, columns].
 
     A cache is joined before K and V.
@@ -253,20 +253,20 @@ def _attention(parts: Parts) -> None:
     _attend(parts, [q, k, v], biases, joined=flat)
 
 
-def _hides_nothing(parts: Parts, place: int) -> bool:
+def _hides_nothing(parts: Replacement, place: int) -> bool:
     """Return whether a mask is known to leave all scores unchanged: all true, or all 0."""
     data = parts.resolver.net.values[parts.given(place)].data
     return data is not None and bool(data.all() if data.dtype == bool else not data.any())
 
 
-def _causal(parts: Parts, rows: int, keys: int) -> str:
+def _causal(parts: Replacement, rows: int, keys: int) -> str:
     """Return a given mask [queries, keys]; its values do not affect the time."""
     name = parts.resolver.name("causal_mask")
     parts.resolver.enter(Value(name, (rows, keys), 1, Level.GIVEN))
     return name
 
 
-def _multi_head(parts: Parts) -> None:
+def _multi_head(parts: Replacement) -> None:
     """Microsoft's MultiHeadAttention and GroupQueryAttention without packed operands."""
     node = parts.node
     grouped = node.op == "GroupQueryAttention"
@@ -298,7 +298,7 @@ def _multi_head(parts: Parts) -> None:
     _attend(parts, qkv, biases)
 
 
-def _rotary(parts: Parts) -> None:
+def _rotary(parts: Replacement) -> None:
     """RotaryEmbedding of the standard or of Microsoft: of [batch, heads, rows, size] or [batch, rows, columns]."""
     attrs, shape = parts.node.attrs, parts.shape(0)
     rotated = int(attrs.get("rotary_embedding_dim", 0))
@@ -363,7 +363,7 @@ MICROSOFT: dict[str, Rule] = {
 """Operators of com.microsoft."""
 
 
-def expanded(node: Node, resolver: Resolver) -> list[Node] | None:
+def expanded(node: Node, resolver: ShapeResolver) -> list[Node] | None:
     """Return the simpler nodes that replace one; None if it is not such an operator."""
     if node.op in ("Mul", "Div") and node.domain == "" and _is_scale_of_sums(node, resolver):
         return [Node("Identity", [_sums(node, resolver)], node.outputs, name=node.name)]
@@ -375,16 +375,16 @@ def expanded(node: Node, resolver: Resolver) -> list[Node] | None:
         if biased or (node.op == "Cast" and node.inputs and node.inputs[0] in resolver.net.integer_sums):
             resolver.net.integer_sums.add(node.output)
         return None
-    parts = Parts(node, resolver)
+    parts = Replacement(node, resolver)
     rules[node.op](parts)
     return parts.nodes or None
 
 
-def _sums(node: Node, resolver: Resolver) -> str:
+def _sums(node: Node, resolver: ShapeResolver) -> str:
     return next((name for name in node.inputs if name in resolver.net.integer_sums), "")
 
 
-def _is_scale_of_sums(node: Node, resolver: Resolver) -> bool:
+def _is_scale_of_sums(node: Node, resolver: ShapeResolver) -> bool:
     """Return whether a product (or a sum) of integer sums has a constant second operand: their scale (or bias)."""
     sums = _sums(node, resolver)
     others = [resolver.net.values[name] for name in node.inputs if name != sums]

@@ -17,7 +17,7 @@ from sim.base.reading import TEXT_BYTES, limit_bytes, parse_json, regular, too_l
 from workloads.onnx import aten, dims, levels
 from workloads.onnx.net import Level, Net, Value
 from workloads.onnx.reading import needed
-from workloads.onnx.resolve import FLOAT, MISFITS, Resolver
+from workloads.onnx.resolve import FLOAT, MISFITS, ShapeResolver
 
 OPSET = 20
 """Version of the standard into which aten operators are translated: the first with Gelu."""
@@ -54,7 +54,7 @@ def resolve(path: Path, given: Mapping[str, object], unknown: str) -> Net:
     program = read(path)
     helper = needed().helper
     empty = helper.make_model(helper.make_graph([], "program", [], []), opset_imports=[helper.make_opsetid("", OPSET)])
-    resolver = Resolver(empty, path, unknown)
+    resolver = ShapeResolver(empty, path, unknown)
     try:
         reader = Program(program, path, resolver)
         reader.name_symbols(given)
@@ -70,7 +70,7 @@ def resolve(path: Path, given: Mapping[str, object], unknown: str) -> Net:
 class Program:
     """A program during its conversion to a network. ``symbols``: numbers of symbolic dimensions."""
 
-    def __init__(self, data: Mapping[str, Any], path: Path, resolver: Resolver):
+    def __init__(self, data: Mapping[str, Any], path: Path, resolver: ShapeResolver):
         self.path, self.resolver = path, resolver
         self.graph = data["graph_module"]["graph"]
         self.signature = data["graph_module"]["signature"]
@@ -97,9 +97,9 @@ class Program:
             f"{self.path}: no dimension {name!r}{did_you_mean(name, known)}" for name in given if name not in known
         ]
         problems += [
-            f"{self.path}: dimension {name} is {value!r}, must be a whole number from 1 to {dims.MOST:,}"
+            f"{self.path}: dimension {name} is {value!r}, must be a whole number from 1 to {dims.MAX_SIZE:,}"
             for name, value in given.items()
-            if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= dims.MOST
+            if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= dims.MAX_SIZE
         ]
         if problems:
             raise InputError(problems)

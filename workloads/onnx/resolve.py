@@ -39,7 +39,7 @@ ARITHMETIC = ("Add", "Sub", "Mul", "Div")
 OWN_SHAPES = ("MatMul", expand.ATTENTION, *SAME_SHAPE)
 
 
-class Resolver:
+class ShapeResolver:
     """One forward pass. ``unknown_ops``: operators whose results have no known shape, by kind, with names of nodes."""
 
     def __init__(self, model: onnx.ModelProto, path: Path, unknown: str):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from sim.cli import options
-from sim.cli.infer.given import Request
+from sim.cli.infer.given import InferOptions
 
 
 @options.records
-def infer(request: Request) -> None:
+def infer(request: InferOptions) -> None:
     """Run a trained encoder with integer arithmetic on a machine; report cycles and the difference from float."""
     from sim.cli.infer.work import run  # numpy and the simulator, for this command alone
 

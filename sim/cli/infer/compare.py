@@ -15,7 +15,7 @@ import typer
 from sim.base.errors import InputError
 from sim.cli import common
 from sim.cli.infer import prepare
-from sim.cli.infer.given import Request
+from sim.cli.infer.given import InferOptions
 from sim.cli.infer.request import sentence_ids, sequence
 from sim.functional.inference import infer as run_inference
 from sim.functional.quantization.recipe import COMPARED, Recipe
@@ -37,12 +37,12 @@ HEADINGS = ("quantisation", "cycles", "MiB of DRAM", "rms error", "cosine", "lea
 
 
 def compare(
-    request: Request, model: Checkpoint, machine: Hardware, engines: Engines, words: Sequence[Precision]
+    request: InferOptions, model: Checkpoint, machine: Hardware, engines: Engines, words: Sequence[Precision]
 ) -> None:
     """Run every recipe of `COMPARED`; print the table, and write it with a picture to the output folder if given."""
     ids = sequence(request, model)
     length = padded_length(len(ids), request.pad_to, model.positions)
-    case = prepare.Case(model, machine, engines, length, length > len(ids), request.commands)
+    case = prepare.PreparedModel(model, machine, engines, length, length > len(ids), request.commands)
     calibration = prepare.calibration(request.calibrate, model, request.model_dir, length, request.seed)
     sentences = sentence_ids(request.sentences, model, request.model_dir)
     rows: list[dict[str, Any]] = []
@@ -73,7 +73,7 @@ def compare(
 
 
 def _row(
-    case: prepare.Case,
+    case: prepare.PreparedModel,
     name: str,
     recipe: Recipe,
     sequences: tuple[Tokens, list[list[int]]],

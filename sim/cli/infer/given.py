@@ -17,7 +17,7 @@ Engine = Literal["host", "array"]
 
 
 @dataclass(frozen=True)
-class Request:
+class InferOptions:
     """The options as given."""
 
     model_dir: Annotated[

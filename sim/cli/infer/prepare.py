@@ -57,7 +57,7 @@ class Calibration:
 
 
 @dataclass(frozen=True)
-class Case:
+class PreparedModel:
     """A model on a machine. ``engines``: operators that the array computes. ``length``: tokens of a sequence with its
     padding.
 
@@ -117,7 +117,7 @@ def _sentences(model: Checkpoint, folder: Path) -> list[Ids]:
     return [ids for ids in found if ids and max(ids) < model.vocabulary]
 
 
-def possible(recipe: Recipe, case: Case) -> Recipe:
+def possible(recipe: Recipe, case: PreparedModel) -> Recipe:
     """Return the recipe without the parts that the machine does not support.
 
     Floating-point machines quantise nothing. An int32 residual needs an accumulator that is read at full width, and
@@ -139,7 +139,7 @@ def possible(recipe: Recipe, case: Case) -> Recipe:
     )
 
 
-def _form(case: Case, recipe: Recipe) -> Form:
+def _form(case: PreparedModel, recipe: Recipe) -> Form:
     on_host = "softmax" not in case.hw.array_operators and case.hw.array.input_type != case.hw.array.acc_type
     decodes = case.checkpoint.decoder is not None  # or has a decoder's layers
     if decodes and not (case.hw.array.input_type.startswith("int") and case.hw.accumulator.read_full_width):
@@ -162,7 +162,9 @@ ROWS_TOGETHER = 256
 """Tokens of calibration sequences of one length computed in one batch: 0.3 GB of tensors for BERT-base."""
 
 
-def statistics(case: Case, recipe: Recipe, sequences: Sequence[Tokens], progress: Progress = silent) -> Statistics:
+def statistics(
+    case: PreparedModel, recipe: Recipe, sequences: Sequence[Tokens], progress: Progress = silent
+) -> Statistics:
     """Return the statistics of sequences, each at its own length, in float32."""
     form = replace(_form(case, possible(recipe, case)), padded=False)
     model, rows = case.checkpoint, recipe.clip != "max"
@@ -188,7 +190,7 @@ def statistics(case: Case, recipe: Recipe, sequences: Sequence[Tokens], progress
 
 
 def prepared(
-    case: Case, ids: Tokens, recipe: Recipe, seen: Statistics, words: Sequence[Precision] = ()
+    case: PreparedModel, ids: Tokens, recipe: Recipe, seen: Statistics, words: Sequence[Precision] = ()
 ) -> tuple[Model, Numerics]:
     """Return the model on ``ids`` and its quantisation, with scales from `statistics`."""
     recipe, model = possible(recipe, case), case.checkpoint
@@ -199,7 +201,7 @@ def prepared(
     return Model(graph, given, model.epsilon, model.head_dim, encoded), Numerics(recipe, seen, words, case.commands)
 
 
-def _formed(case: Case, recipe: Recipe, seen: Statistics) -> tuple[Form, Statistics]:
+def _formed(case: PreparedModel, recipe: Recipe, seen: Statistics) -> tuple[Form, Statistics]:
     """Return the form of a model with the columns that are split, and the statistics of what these make of tensors."""
     model, form = case.checkpoint, _form(case, recipe)
     if form.residual == "int32" and case.engines.layernorm == "array":
@@ -227,7 +229,7 @@ def _copies(graph: Graph, seen: Statistics, extra: int) -> dict[str, tuple[int, 
 
 
 def similarity(
-    case: Case, recipe: Recipe, sentences: Sequence[Ids], seen: Statistics, progress: Progress
+    case: PreparedModel, recipe: Recipe, sentences: Sequence[Ids], seen: Statistics, progress: Progress
 ) -> Similarity:
     """Run sentences, each at its own length, with the same scales; compare their outputs with float."""
     found: list[Any] = [None] * len(sentences)
@@ -245,7 +247,9 @@ def similarity(
     return compared([pair[0] for pair in found], [pair[1] for pair in found])
 
 
-def generated(case: Case, recipe: Recipe, prompt: Ids, count: int, seen: Statistics, progress: Progress) -> Generated:
+def generated(
+    case: PreparedModel, recipe: Recipe, prompt: Ids, count: int, seen: Statistics, progress: Progress
+) -> Generated:
     """Let a decoder choose ``count`` tokens after ``prompt``, with scales from `statistics`."""
     length, model = len(prompt) + count - 1, case.checkpoint
     sized = replace(case, length=length, padded=False)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sim.base.errors import InputError
 from sim.base.reading import read_text
 from sim.cli.infer import prepare
-from sim.cli.infer.given import DEFAULT_TOKENS, Request
+from sim.cli.infer.given import DEFAULT_TOKENS, InferOptions
 from sim.functional import images
 from sim.functional.tokens import Sequence, read_labelled, read_tokens
 from sim.functional.verdict import named
@@ -65,7 +65,7 @@ def token_ids(model: Checkpoint, folder: Path, tokens: str | None, text: str | N
     return read_tokens(",".join(map(str, found)), model.vocabulary, model.positions)
 
 
-def check_given(request: Request, model: Checkpoint) -> None:
+def check_given(request: InferOptions, model: Checkpoint) -> None:
     """Refuse words for a vision transformer, and an image for any other model."""
     if model.vision is None:
         if request.image is not None:
@@ -79,7 +79,7 @@ def check_given(request: Request, model: Checkpoint) -> None:
         raise InputError(problems)
 
 
-def check_scales(request: Request, recipe: Recipe, case: prepare.Case) -> None:
+def check_scales(request: InferOptions, recipe: Recipe, case: prepare.PreparedModel) -> None:
     """Refuse dynamic scales where no host writes what they are of."""
     if recipe.scales == "dynamic" and prepare.possible(recipe, case).scales != "dynamic":
         raise InputError(
@@ -88,7 +88,7 @@ def check_scales(request: Request, recipe: Recipe, case: prepare.Case) -> None:
         )
 
 
-def sequence(request: Request, model: Checkpoint, first: Sequence | None = None) -> Sequence:
+def sequence(request: InferOptions, model: Checkpoint, first: Sequence | None = None) -> Sequence:
     """Return the tokens or the image of a request; without any ``first``, or random ones."""
     if model.vision is not None:
         if request.image is not None:
@@ -99,7 +99,7 @@ def sequence(request: Request, model: Checkpoint, first: Sequence | None = None)
     return token_ids(model, request.model_dir, request.tokens, request.text, request.seed)
 
 
-def labelled(request: Request, model: Checkpoint) -> list[tuple[Sequence, str | None]]:
+def labelled(request: InferOptions, model: Checkpoint) -> list[tuple[Sequence, str | None]]:
     """The sequences and labels of --evaluate."""
 
     path = request.evaluate

@@ -11,7 +11,7 @@ from sim.base.errors import InputError
 from sim.cli import common
 from sim.cli.infer import fisher, prepare, report
 from sim.cli.infer.compare import compare
-from sim.cli.infer.given import Request
+from sim.cli.infer.given import InferOptions
 from sim.cli.infer.request import (
     check_engines,
     check_generated,
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from sim.functional.quantization.statistics import Statistics
 
 
-def run(request: Request) -> None:
+def run(request: InferOptions) -> None:
     """Run the request, and print or write its report. Raises InputError before anything is written."""
     sizes = words(request.sparsity)
     recipe = recipes.parse(request.quantize or ())
@@ -51,7 +51,7 @@ def run(request: Request) -> None:
         raise InputError("--generate: --compare runs one sequence with each quantisation (nearest: without --generate)")
     if request.fisher is not None:
         fisher.check(request.fisher, model)
-    check_scales(request, recipe, prepare.Case(model, machine, engines, 1, False))
+    check_scales(request, recipe, prepare.PreparedModel(model, machine, engines, 1, False))
     if request.compare:
         compare(request, model, machine, engines, sizes)
         return
@@ -60,7 +60,7 @@ def run(request: Request) -> None:
     check_generated(request.generate, len(ids), model)
     lengths = [len(ids), *(len(sequence) for sequence, _ in others)]
     length = padded_length(max(lengths), request.pad_to, model.positions)
-    case = prepare.Case(model, machine, engines, length, length > min(lengths), request.commands)
+    case = prepare.PreparedModel(model, machine, engines, length, length > min(lengths), request.commands)
     calibration = prepare.calibration(request.calibrate, model, request.model_dir, length, request.seed)
     with common.progress_bar(f"scales from {calibration.source}") as progress:  # the executor may be compiled, too
         seen = prepare.statistics(case, recipe, calibration.sequences, progress)
@@ -88,7 +88,7 @@ def run(request: Request) -> None:
 
 
 def generated(
-    request: Request, case: prepare.Case, recipe: Recipe, seen: Statistics, ids: Sequence
+    request: InferOptions, case: prepare.PreparedModel, recipe: Recipe, seen: Statistics, ids: Sequence
 ) -> Generated | None:
     """Return the tokens of --generate; None without that option."""
     if request.generate is None or not isinstance(ids, list):
@@ -97,7 +97,9 @@ def generated(
         return prepare.generated(case, recipe, ids, request.generate, seen, progress)
 
 
-def similarities(request: Request, case: prepare.Case, recipe: Recipe, seen: Statistics) -> Similarity | None:
+def similarities(
+    request: InferOptions, case: prepare.PreparedModel, recipe: Recipe, seen: Statistics
+) -> Similarity | None:
     """Return the similarity of the vectors of --sentences to float; None without that option."""
     sentences = sentence_ids(request.sentences, case.checkpoint, request.model_dir)
     if not sentences:
@@ -107,8 +109,8 @@ def similarities(request: Request, case: prepare.Case, recipe: Recipe, seen: Sta
 
 
 def _report(
-    request: Request,
-    case: prepare.Case,
+    request: InferOptions,
+    case: prepare.PreparedModel,
     calibration: prepare.Calibration,
     result: Inference,
     sequences: tuple[Sequence, list[tuple[Sequence, str | None]]],

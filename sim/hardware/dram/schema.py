@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from sim.hardware.table import Count, Table
+from sim.base.table import Table
+from sim.hardware.count import Count
 
 Standard = Literal["ddr3", "ddr4", "lpddr5", "hbm2"]
 Milliampere = Annotated[float, Field(ge=0, allow_inf_nan=False)]

@@ -24,8 +24,8 @@ from sim.isa.fields import local_address, operand_rows
 from sim.lower import matmul
 from sim.lower.encode import Stream
 from sim.lower.sparse.blocks import BITS_PER_BYTE, Blocks, block_sparse, column_bytes, packed
-from sim.lower.sparse.cost import Profile
-from sim.lower.sparse.plan import Cut, Search
+from sim.lower.sparse.cost import BlockSums
+from sim.lower.sparse.plan import Cut, PlanSearch
 from sim.lower.sparse.stream import Filled, filled
 from sim.lower.tiling import blocks_of, matmul_blocks, matmul_tile, tile_counts
 from sim.lower.work import BlockSparseMatmul, Matmul, PackedMatmul, SparseItem
@@ -117,12 +117,12 @@ def lower_blocksparse(work: BlockSparseMatmul | PackedMatmul, hw: Hardware) -> P
 
 
 def _filled(work: BlockSparseMatmul | PackedMatmul, blocks: Blocks, hw: Hardware) -> Filled:
-    return filled(work, blocks, _cut(work.matmul, Profile(blocks, hw), hw), hw)
+    return filled(work, blocks, _cut(work.matmul, BlockSums(blocks, hw), hw), hw)
 
 
-def _cut(work: Matmul, profile: Profile, hw: Hardware) -> Cut:
+def _cut(work: Matmul, profile: BlockSums, hw: Hardware) -> Cut:
     blocks_i, blocks_j, _ = matmul_blocks(work, hw.dim)
-    search = Search(blocks_i, profile, hw)
+    search = PlanSearch(blocks_i, profile, hw)
     if work.tile is None:
         cut = search.best()
     else:

@@ -52,7 +52,7 @@ class LoadCost:
         return gap
 
 
-class Profile:
+class BlockSums:
     """Blocks of B with their sums, made once per width of a part."""
 
     def __init__(self, blocks: Blocks, hw: Hardware):

@@ -22,7 +22,7 @@ from sim.lower.sparse.blocks import Mask
 from sim.lower.sparse.compiled import records
 from sim.lower.sparse.compiled.cut import SLOTS
 from sim.lower.sparse.compiled.search import STEP_FIELDS, planned, tried
-from sim.lower.sparse.cost import STORE_CYCLES_PER_BLOCK_ROW, Profile
+from sim.lower.sparse.cost import STORE_CYCLES_PER_BLOCK_ROW, BlockSums
 from sim.lower.tiling import Tile, blocks_of, tile_counts
 
 ORDERS = ("ijk", "jik")
@@ -86,10 +86,10 @@ def candidates(rows_blocks: int, mask: Mask, hw: Hardware) -> Iterator[tuple[int
         width = width * 3 // 2 + 1
 
 
-class Search:
+class PlanSearch:
     """Plans of one product; ``rows_blocks``: rows of output blocks."""
 
-    def __init__(self, rows_blocks: int, profile: Profile, hw: Hardware):
+    def __init__(self, rows_blocks: int, profile: BlockSums, hw: Hardware):
         blocks, cost = profile.blocks, profile.cost
         self.rows_blocks, self.profile, self.hw = rows_blocks, profile, hw
         blocks_q, blocks_j = blocks.shape

@@ -53,7 +53,7 @@ class IndexLoad:
     rows: int
 
 
-class Shape:
+class SampledShape:
     """Sizes of a sampled product in blocks, and sums over its counts."""
 
     def __init__(self, work: SampledMatmul, hw: Hardware):
@@ -149,7 +149,7 @@ class Shape:
 
 
 @dataclass(frozen=True)
-class Step:
+class SampledStep:
     """One step: blocks of rows, features, windows; numbers of the parts and of the tile of C."""
 
     blocks: range
@@ -160,7 +160,7 @@ class Step:
     tile: int
 
 
-class Parts:
+class PartSlots:
     """Parts of one side in the order of loading, in two slots: a new part replaces the least recently used one.
 
     The part of the previous step is never replaced: its last computes already preload the next weights.
@@ -187,20 +187,20 @@ class Parts:
 
 
 @dataclass(frozen=True)
-class Cut:
+class SampledPlan:
     """All steps in order; by part of either side, the first scratchpad row of its slot and the part it replaces (-1:
     none).
     """
 
-    steps: tuple[Step, ...]
+    steps: tuple[SampledStep, ...]
     a_parts: tuple[tuple[int, int], ...]
     b_parts: tuple[tuple[int, int], ...]
 
 
 @lru_cache(maxsize=64)
-def choose_cut(work: SampledMatmul, hw: Hardware) -> Cut:
+def choose_cut(work: SampledMatmul, hw: Hardware) -> SampledPlan:
     """Return the cut with the shortest estimate. Raises InputError if not even the smallest fits."""
-    shape = Shape(work, hw)
+    shape = SampledShape(work, hw)
     found = [(estimate(cut, shape), number, cut) for number, cut in enumerate(_cuts(shape))]
     if found:
         return min(found, key=itemgetter(0, 1))[2]
@@ -217,7 +217,7 @@ def choose_cut(work: SampledMatmul, hw: Hardware) -> Cut:
     raise InputError(f"sampled matmul {product.m}x{product.n}x{product.k}: {reason}")
 
 
-def _cuts(shape: Shape) -> Iterator[Cut]:
+def _cuts(shape: SampledShape) -> Iterator[SampledPlan]:
     """Yield cuts that fit, of equal pieces on every side, those of the fewest steps first."""
     by_hand = shape.work.matmul.tile
     rows = [by_hand[0]] if by_hand is not None else _sizes(shape.rows)
@@ -230,7 +230,7 @@ def _cuts(shape: Shape) -> Iterator[Cut]:
     return islice((cut for cut in found if cut is not None), CUTS_TRIED)
 
 
-def _steps(shape: Shape, size: tuple[int, int, int]) -> int:
+def _steps(shape: SampledShape, size: tuple[int, int, int]) -> int:
     counts = (shape.rows, shape.features, shape.windows)
     return prod(blocks_of(count, piece) for count, piece in zip(counts, size, strict=True))
 
@@ -245,7 +245,7 @@ def _ranges(count: int, size: int) -> list[range]:
     return [range(i, min(i + size, count)) for i in range(0, count, size)]
 
 
-def _cut(shape: Shape, rows: list[range], features: list[range], windows: list[range]) -> Cut | None:
+def _cut(shape: SampledShape, rows: list[range], features: list[range], windows: list[range]) -> SampledPlan | None:
     """Return the cut into these pieces, or None if it does not fit."""
     hw, resident = shape.hw, shape.work.resident
     b_rows = len(windows[0]) * resident * len(features[0]) * hw.dim
@@ -253,8 +253,8 @@ def _cut(shape: Shape, rows: list[range], features: list[range], windows: list[r
         sum(shape.places(b, features[0]) for b in blocks) > hw.acc_rows // 2 for blocks in rows
     ):
         return None
-    steps: list[Step] = []
-    a, b = Parts(), Parts()
+    steps: list[SampledStep] = []
+    a, b = PartSlots(), PartSlots()
     tile = -1
     for wide, blocks in product(features, rows):
         tile += 1
@@ -262,7 +262,7 @@ def _cut(shape: Shape, rows: list[range], features: list[range], windows: list[r
             if not shape.streams(blocks, deep):
                 continue
             parts = a.take((blocks, None if shape.outputs else deep)), b.take((wide, deep))
-            steps.append(Step(blocks, wide, deep, *parts, tile))
+            steps.append(SampledStep(blocks, wide, deep, *parts, tile))
     a_rows = max(shape.a_rows(step.blocks, shape.a_windows(step.windows)) for step in steps)
     counts = [min(SLOTS, len(side.keys)) for side in (a, b)]
     slots = _slots((a_rows,) * counts[0] + (b_rows,) * counts[1], hw)
@@ -270,7 +270,7 @@ def _cut(shape: Shape, rows: list[range], features: list[range], windows: list[r
         return None
     sides = (a, slots[: counts[0]]), (b, slots[counts[0] :])
     placed = [tuple((at[slot], gone) for slot, gone in zip(p.slots, p.replaced, strict=True)) for p, at in sides]
-    return Cut(tuple(steps), placed[0], placed[1])
+    return SampledPlan(tuple(steps), placed[0], placed[1])
 
 
 def _slots(sizes: tuple[int, ...], hw: Hardware) -> tuple[int, ...] | None:
@@ -285,7 +285,7 @@ def _slots(sizes: tuple[int, ...], hw: Hardware) -> tuple[int, ...] | None:
     return next((found[:-1] for found in starts.values() if found[-1] <= hw.sp_rows), None)
 
 
-def estimate(cut: Cut, shape: Shape) -> float:
+def estimate(cut: SampledPlan, shape: SampledShape) -> float:
     """Return a rough length in cycles.
 
     The largest of loads, computes and stores, plus the first load and the last store.

@@ -20,7 +20,7 @@ from sim.lower.sparse.compiled.sampled import sample
 from sim.lower.sparse.cost import LoadCost
 from sim.lower.sparse.merge import Items, Streams
 from sim.lower.sparse.sampled_pairs import pairs
-from sim.lower.sparse.sampled_plan import SLOTS, Cut, Shape
+from sim.lower.sparse.sampled_plan import SLOTS, SampledPlan, SampledShape
 from sim.lower.sparse.sizes import bias_stride_bytes, product_sizes
 from sim.lower.tiling import blocks_of
 from sim.lower.work import SampledMatmul
@@ -51,7 +51,7 @@ class Walked:
         return np.append(0, self.stored)[earlier]
 
 
-def streams(work: SampledMatmul, cut: Cut, hw: Hardware) -> Streams:
+def streams(work: SampledMatmul, cut: SampledPlan, hw: Hardware) -> Streams:
     """Return loads, computes and stores, each with the counts of items that must precede it."""
     walked = walk(work, cut, hw)
     met = walked.met
@@ -67,9 +67,9 @@ def streams(work: SampledMatmul, cut: Cut, hw: Hardware) -> Streams:
     return Streams(met.loads, computes, met.stores, Pace(hw).gap(HAND))
 
 
-def walk(work: SampledMatmul, cut: Cut, hw: Hardware) -> Walked:
+def walk(work: SampledMatmul, cut: SampledPlan, hw: Hardware) -> Walked:
     """Return the steps of a cut."""
-    shape = Shape(work, hw)
+    shape = SampledShape(work, hw)
     steps = np.array(
         [(*_edges(s.blocks), *_edges(s.features), *_edges(s.windows), s.a_part, s.b_part, s.tile) for s in cut.steps],
         np.int64,
@@ -93,7 +93,7 @@ def _edges(of: range) -> tuple[int, int]:
     return of.start, of.stop
 
 
-def _sizes(shape: Shape, hw: Hardware) -> Items:
+def _sizes(shape: SampledShape, hw: Hardware) -> Items:
     work, product = shape.work, shape.work.matmul
     values = {
         **product_sizes(product, hw),
@@ -112,7 +112,7 @@ def _sizes(shape: Shape, hw: Hardware) -> Items:
     return found
 
 
-def _slots(shape: Shape, cut: Cut) -> records.Slots:
+def _slots(shape: SampledShape, cut: SampledPlan) -> records.Slots:
     """Return the addresses of parts, and arrays for their contents.
 
     A cut's parts are numbered in the order of loading.
@@ -129,7 +129,7 @@ def _slots(shape: Shape, cut: Cut) -> records.Slots:
     )  # fmt: skip
 
 
-def _chunks(shape: Shape, steps: Numbers) -> Numbers:
+def _chunks(shape: SampledShape, steps: Numbers) -> Numbers:
     """Return the chunks at one feature by step and window: int64[steps, windows], 0 outside the step's windows."""
     below = np.concatenate([np.zeros((1, shape.windows), np.int64), shape.counts.cumsum(axis=0)])
     first, stop = (np.minimum(steps[:, place] * shape.dim, shape.m) for place in (0, 1))
@@ -139,7 +139,7 @@ def _chunks(shape: Shape, steps: Numbers) -> Numbers:
     return found
 
 
-def _room(shape: Shape, cut: Cut, steps: Numbers, chunks: Numbers) -> records.Met:
+def _room(shape: SampledShape, cut: SampledPlan, steps: Numbers, chunks: Numbers) -> records.Met:
     """Return arrays large enough for everything that a walk may write: upper bounds, not counts."""
     work, hw, product = shape.work, shape.hw, shape.work.matmul
     rows, features = steps[:, 1] - steps[:, 0], steps[:, 3] - steps[:, 2]

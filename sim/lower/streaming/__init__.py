@@ -27,7 +27,7 @@ from sim.lower import matmul
 from sim.lower.by_hand import interleaved
 from sim.lower.call import Call
 from sim.lower.encode import Stream
-from sim.lower.streaming.blocks import KEY_STATE, VALUE_STATE, Base, Blocks, Commands, shape_of
+from sim.lower.streaming.blocks import KEY_STATE, VALUE_STATE, Base, Blocks, RelativeCommands, shape_of
 from sim.lower.work import Matmul, Operand, Streaming
 
 
@@ -102,7 +102,7 @@ class _Block(NamedTuple):
     number: int
 
 
-Maker = Callable[..., tuple[Commands, ...]]
+Maker = Callable[..., tuple[RelativeCommands, ...]]
 
 
 class _Turns:
@@ -110,7 +110,7 @@ class _Turns:
 
     def __init__(self, work: Streaming, hw: Hardware):
         self.work, self.hw, self.made = work, hw, Blocks(work, hw)
-        self._known: dict[Hashable, tuple[Commands, ...]] = {}
+        self._known: dict[Hashable, tuple[RelativeCommands, ...]] = {}
         m = work.parts[0].m
         starts = [(head, row) for head in range(len(work.heads)) for row in range(0, m, work.block)]
         self.blocks = [_Block(*at, min(work.block, m - at[1]), number) for number, at in enumerate(starts)]

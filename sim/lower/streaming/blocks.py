@@ -47,7 +47,7 @@ class Base(IntEnum):
     RESULT = 6
 
 
-class Commands(NamedTuple):
+class RelativeCommands(NamedTuple):
     """Commands with DRAM addresses relative to the operands in ``bases``."""
 
     program: Program
@@ -61,7 +61,7 @@ class Commands(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Shape:
+class HeadShape:
     """Blocks of DIM of a head: ``n`` of keys, ``k`` of a query, ``o`` of a value; all local addresses.
 
     ``part``: blocks of a part's side. ``probabilities``: first scratchpad rows of their parts, which alternate;
@@ -83,7 +83,7 @@ class Shape:
         return [(n, x) for n in range(0, self.n, self.part) for x in range(0, across, self.part)]
 
 
-def shape_of(work: Streaming, hw: Hardware) -> Shape:
+def shape_of(work: Streaming, hw: Hardware) -> HeadShape:
     """Return all local addresses. ``keys`` and ``values`` have fewer than two parts if the scratchpad is too small.
 
     With four banks loads write another bank than the array reads: probabilities alternate between the first and the
@@ -104,7 +104,7 @@ def shape_of(work: Streaming, hw: Hardware) -> Shape:
         probabilities = (queries, queries + taken)
         places = b_places(hw, queries + 2 * taken)
         keys, values = tuple(places[::2]), tuple(places[1::2])
-    return Shape(n, k, o, part, probabilities, keys, values, hw.acc_rows // work.slots)
+    return HeadShape(n, k, o, part, probabilities, keys, values, hw.acc_rows // work.slots)
 
 
 class Blocks:
@@ -122,7 +122,7 @@ class Blocks:
 
     def _loads(
         self, operand: Operand, base: Base, rows: tuple[int, int], cols: tuple[int, int], place: int, per_row: int = 0
-    ) -> Commands:
+    ) -> RelativeCommands:
         """Return loads of rows and columns ``(first, behind)`` of an operand, DIM rows and a part's columns at a time.
 
         ``place``: first scratchpad row; consecutive groups of DIM rows of the operand are ``per_row`` blocks apart.
@@ -135,19 +135,19 @@ class Blocks:
         shape = local_operand(local, np.minimum(wide, cols[1] - col), np.minimum(dim, rows[1] - row))
         return self._commands(np.full(len(row), int(LOAD_FUNCTS[state])), source, shape, base)
 
-    def _commands(self, funct: Numbers, rs1: Numbers, rs2: Numbers, base: Base = Base.NONE) -> Commands:
+    def _commands(self, funct: Numbers, rs1: Numbers, rs2: Numbers, base: Base = Base.NONE) -> RelativeCommands:
         commands = np.zeros(len(funct), COMMAND)
         commands["funct"], commands["rs1"], commands["rs2"] = funct, rs1, rs2
         commands["gap"] = self.hw.cpu.command_cycles
-        return Commands(commands, np.full(len(funct), int(base)))
+        return RelativeCommands(commands, np.full(len(funct), int(base)))
 
-    def _plain(self, fill: Fill) -> Commands:
+    def _plain(self, fill: Fill) -> RelativeCommands:
         program = self.stream(fill)
-        return Commands(program, np.zeros(len(program), np.int64))
+        return RelativeCommands(program, np.zeros(len(program), np.int64))
 
     def _strip_loads(
         self, operand: Operand, base: Base, rows: int, cols: tuple[int, int], place: int, per_strip: int
-    ) -> list[Commands]:
+    ) -> list[RelativeCommands]:
         """Return the loads of a block's strips, beginning at scratchpad row ``place``, ``per_strip`` blocks each."""
         found = []
         for strip, high in enumerate(self._heights(rows)):
@@ -156,7 +156,7 @@ class Blocks:
             found.append(self._loads(operand, base, (first, first + int(high)), cols, local))
         return found
 
-    def scores_commands(self, rows: int, number: int, fresh: bool) -> tuple[Commands, Commands]:
+    def scores_commands(self, rows: int, number: int, fresh: bool) -> tuple[RelativeCommands, RelativeCommands]:
         """Return the first loads of a block of scores, and its commands."""
         shape, dim, product = self.shape, self.hw.dim, self.scores
         slot = self._slot(number)
@@ -175,7 +175,7 @@ class Blocks:
         lead = [self._plain(lambda stream: stream.config_ex(transpose_b=True))] if product.transpose_b else []
         return self._pipelined(head, lead, loads, computes)
 
-    def context_commands(self, rows: int, number: int, fresh: bool) -> tuple[Commands, Commands]:
+    def context_commands(self, rows: int, number: int, fresh: bool) -> tuple[RelativeCommands, RelativeCommands]:
         """Return the first loads of the product of a block's probabilities with the values, and its commands."""
         shape, dim, product = self.shape, self.hw.dim, self.context
         head = [self._configured_rows(self.work.buffer.row_stride, product.a_scale)]
@@ -183,7 +183,7 @@ class Blocks:
         for turn, (n, o) in enumerate(shape.parts(shape.o)):
             place = shape.values[turn % len(shape.values)]
             a_first = shape.probabilities[n // shape.part % 2]
-            needed: list[Commands] = []
+            needed: list[RelativeCommands] = []
             if o == 0:
                 cols = (n * dim, min((n + shape.part) * dim, product.k))
                 needed += self._strip_loads(self.work.buffer, Base.PROBABILITY, rows, cols, a_first, shape.part)
@@ -198,20 +198,24 @@ class Blocks:
         lead = [self._plain(lambda stream: stream.config_ex())] if self.scores.transpose_b else []
         return self._pipelined(head, lead, loads, computes)
 
-    def _configured_rows(self, stride: int, scale: float) -> Commands:
+    def _configured_rows(self, stride: int, scale: float) -> RelativeCommands:
         return self._plain(lambda stream: stream.config_ld(stride * self.hw.input_bytes, ROW_STATE, scale=scale))
 
     def _part(
         self, operand: Operand, base: Base, down: tuple[int, int], across: tuple[int, int], place: int
-    ) -> Commands:
+    ) -> RelativeCommands:
         """Return the loads of one part of keys or values; ``down``, ``across``: first block, elements in all."""
         dim, part = self.hw.dim, self.shape.part
         rows, cols = ((first * dim, min((first + part) * dim, size)) for first, size in (down, across))
         return self._loads(operand, base, rows, cols, place, part)
 
     def _pipelined(
-        self, head: list[Commands], lead: list[Commands], loads: list[Commands | None], computes: list[Commands]
-    ) -> tuple[Commands, Commands]:
+        self,
+        head: list[RelativeCommands],
+        lead: list[RelativeCommands],
+        loads: list[RelativeCommands | None],
+        computes: list[RelativeCommands],
+    ) -> tuple[RelativeCommands, RelativeCommands]:
         """Return head and body of a phase.
 
         The loads of each part are placed before the computes of the previous part.
@@ -232,7 +236,7 @@ class Blocks:
         place: int,
         a_at: At,
         results: tuple[int, int, bool],
-    ) -> Commands:
+    ) -> RelativeCommands:
         """Return preload and compute of every block of a part, each for all strips while its weights stay.
 
         ``blocks``: (first, number) along K and the columns; ``a_at``: (strip, block of K) -> scratchpad row;
@@ -259,7 +263,7 @@ class Blocks:
         rs2[1::2] = local_operand(np.int64(GARBAGE_ADDRESS), dim, dim)
         return self._commands(funct, rs1, rs2)
 
-    def _bias(self, rows: int, slot: int) -> list[Commands]:
+    def _bias(self, rows: int, slot: int) -> list[RelativeCommands]:
         """Return the loads of the bias of a block of scores."""
         product, hw, height = self.scores, self.hw, self.work.height
         if product.bias == "none" or product.d is None:
@@ -276,7 +280,7 @@ class Blocks:
             found.append(self._commands(np.full(len(col), int(LOAD_FUNCTS[ROW_STATE])), source, shape, Base.BIAS))
         return found
 
-    def passes(self, rows: int, number: int) -> tuple[Commands]:
+    def passes(self, rows: int, number: int) -> tuple[RelativeCommands]:
         """Return the normaliser's passes over a block of scores, which end in its buffer."""
         product, height = self.scores, self.work.height
         norm = Norm(
@@ -291,9 +295,9 @@ class Blocks:
 
         program = self.stream(fill)
         bases = np.where(program["funct"] == Funct.MVOUT, int(Base.PROBABILITY), int(Base.NONE))
-        return (Commands(program, bases),)
+        return (RelativeCommands(program, bases),)
 
-    def result_stores(self, rows: int, number: int) -> tuple[Commands]:
+    def result_stores(self, rows: int, number: int) -> tuple[RelativeCommands]:
         """Return the stores of a block's results, and the configuration of the stores after them."""
         product, hw, height = self.context, self.hw, self.work.height
         stride = product.c.row_stride * hw.input_bytes
@@ -332,6 +336,6 @@ def _row_of(strip: Numbers, block: Numbers, *, dim: int, per_strip: int, first: 
     return first + (strip * per_strip + block) * dim
 
 
-def _joined(parts: list[Commands]) -> Commands:
+def _joined(parts: list[RelativeCommands]) -> RelativeCommands:
     programs, bases = zip(*parts, strict=True)
-    return Commands(np.concatenate(programs), np.concatenate(bases))
+    return RelativeCommands(np.concatenate(programs), np.concatenate(bases))

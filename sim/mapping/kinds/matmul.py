@@ -11,7 +11,7 @@ from sim.base.errors import InputError
 from sim.hardware import Hardware
 from sim.lower import matmul
 from sim.lower.residency import HALVES_PER_OPERAND, INDEX, RESIDENTS, kept, tiles_between_uses
-from sim.lower.tiling import Room, Tile, auto_matmul_tile, blocks_of, matmul_blocks, matmul_tile, tile_counts
+from sim.lower.tiling import Tile, TileMemory, auto_matmul_tile, blocks_of, matmul_blocks, matmul_tile, tile_counts
 from sim.lower.work import Dataflow, Halves, Matmul, Resident
 from sim.mapping.bounds import LOOP_COMMANDS, NORM_PASSES, Demand
 from sim.mapping.kinds.kind import MappedKind, Reach, even_sizes
@@ -38,7 +38,7 @@ def matmul_space(
     ``even``: only even tiles, and multiples of the blocks that one load command moves.
     """
     flow = dataflow or work.dataflow
-    room = Room(hw, double_buffered=flow == "WS")
+    room = TileMemory(hw, double_buffered=flow == "WS")
     blocks = matmul_blocks(work, hw.dim)
     wide = hw.loop_max_block_len
     axes = [
@@ -174,13 +174,13 @@ class Products(MappedKind):
 
     def size(self, work: Matmul, hw: Hardware, reach: Reach) -> int:
         """Return an upper estimate of the number of mappings in `space`, without listing them."""
-        limits, acc = self.limits(work, hw), Room(hw, double_buffered=False).acc
+        limits, acc = self.limits(work, hw), TileMemory(hw, double_buffered=False).acc
         pairs = sum(min(limits[1], acc // i) for i in range(1, min(limits[0], acc) + 1))
         return pairs * limits[2] * (VARIANTS if reach == "hardware" else 1)
 
     def is_legal(self, work: Matmul, mapping: OpMapping, hw: Hardware) -> bool:
         """Whether lowering accepts the mapping: room, whole rows, order, residency."""
-        room, blocks = Room(hw, double_buffered=mapping.dataflow == "WS"), matmul_blocks(work, hw.dim)
+        room, blocks = TileMemory(hw, double_buffered=mapping.dataflow == "WS"), matmul_blocks(work, hw.dim)
         i, j, k = mapping.tile
         inside = all(1 <= size <= limit for size, limit in zip(mapping.tile, blocks, strict=True))
         whole = j == blocks[1] or work.activation not in NEEDS_ROWS

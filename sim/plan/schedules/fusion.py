@@ -10,7 +10,7 @@ from sim.base.errors import InputError
 from sim.graph import Op
 from sim.graph.kinds.sliding import OPTIONAL
 from sim.lower.rows import widest
-from sim.lower.tiling import Room, blocks_of
+from sim.lower.tiling import TileMemory, blocks_of
 from sim.plan.context import Planning
 
 FUSABLE = {"softmax": ("matmul",), "gelu": ("matmul", "ifft"), "maxpool": ("conv", "depthwise_conv")}
@@ -156,4 +156,4 @@ def whole_row_fits(op: Op, at: Planning) -> bool:
         hw = at.words.machine(op, op.output)
     except InputError:  # the product is refused when it is planned
         hw = at.hw
-    return Room(hw, double_buffered=True).holds(1, blocks_of(op.output.cols, hw.dim), 1)
+    return TileMemory(hw, double_buffered=True).holds(1, blocks_of(op.output.cols, hw.dim), 1)

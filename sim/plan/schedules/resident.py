@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from sim.base.errors import InputError
 from sim.hardware import Hardware
 from sim.lower import check
-from sim.lower.tiling import Room, matmul_blocks
+from sim.lower.tiling import TileMemory, matmul_blocks
 from sim.lower.work import ROW_ACTIVATIONS, Chain, Halves, Matmul, Work
 
 WIDTHS = (2, 4, 6, 8)
@@ -26,7 +26,7 @@ PLACES: tuple[Halves, ...] = ("slot", "apart")
 """Places of A and B in the halves of the scratchpad that are tried."""
 
 
-class Cut(NamedTuple):
+class ResidentTile(NamedTuple):
     """A tile (I, J, K) in blocks, and the tiles of A that lie in the scratchpad: the height of a strip in I."""
 
     tile: tuple[int, int, int]
@@ -67,9 +67,9 @@ def programs(works: Sequence[Work], hw: Hardware, most_parts: int) -> Iterator[t
         yield chains
 
 
-def _cuts(run: Sequence[Any], hw: Hardware) -> Iterator[Cut]:
+def _cuts(run: Sequence[Any], hw: Hardware) -> Iterator[ResidentTile]:
     """Yield cuts with all of K in one tile or two, and the largest number of rows that fits."""
-    room, seen = Room(hw, double_buffered=True), set()
+    room, seen = TileMemory(hw, double_buffered=True), set()
     wide = max(matmul_blocks(work, hw.dim)[1] for work in run)
     high, _, deep = matmul_blocks(run[0], hw.dim)
     for parts, columns in product((2, 1), WIDTHS):
@@ -79,10 +79,10 @@ def _cuts(run: Sequence[Any], hw: Hardware) -> Iterator[Cut]:
             continue
         seen.add((i, j, k))
         for halves in PLACES:
-            yield Cut((i, j, k), i if k < deep else 2 * i, halves)
+            yield ResidentTile((i, j, k), i if k < deep else 2 * i, halves)
 
 
-def _strips(run: Sequence[Any], cut: Cut, hw: Hardware) -> Iterator[tuple[Matmul, bool]]:
+def _strips(run: Sequence[Any], cut: ResidentTile, hw: Hardware) -> Iterator[tuple[Matmul, bool]]:
     """Yield the products of each strip of rows, and whether each reuses the A of the product before it."""
     step = cut.high * hw.dim
     for first in range(0, run[0].m, step):

@@ -23,8 +23,8 @@ from sim.run.activity import Activity
 from sim.run.cores.side_by_side import in_turns
 from sim.run.cores.together import (
     MEMORY_COUNTERS,
-    Core,
-    Machine,
+    CoreTotals,
+    SharedMachine,
     account,
     command_for_words,
     meet,
@@ -57,7 +57,7 @@ def run(case: Case, progress: Progress = silent, disk: Timings | None = None) ->
         )
     steps = case.steps()
     _refuse_units(steps)
-    machine = Machine(case, [Core() for _ in range(case.hw.cores.count)], disk)
+    machine = SharedMachine(case, [CoreTotals() for _ in range(case.hw.cores.count)], disk)
     ordered: Sequence[Step]
     if case.hw.cores.split in SPLITS:
         ordered, activities = steps, in_turns(steps, machine, progress)
@@ -73,7 +73,7 @@ def run(case: Case, progress: Progress = silent, disk: Timings | None = None) ->
     return Result(case, tuple(ordered), tuple(rows), starts, core_rows(machine.cores, ends[-1]), tuple(machine.spans))
 
 
-def _in_order(steps: Sequence[Step], machine: Machine, progress: Progress) -> tuple[list[Step], list[Activity]]:
+def _in_order(steps: Sequence[Step], machine: SharedMachine, progress: Progress) -> tuple[list[Step], list[Activity]]:
     """Run steps one after the other, each on all cores; with a split by data those of batch items together."""
     hw = machine.hw
     groups = _groups(steps, hw)
@@ -93,7 +93,7 @@ def refuse(hw: Hardware, what: str) -> None:
         raise InputError(f"{what}: {hw.name} has {hw.cores.count} cores; nearest legal value cores.count = 1")
 
 
-def core_rows(cores: Sequence[Core], cycles: int) -> tuple[dict[str, Any], ...]:
+def core_rows(cores: Sequence[CoreTotals], cycles: int) -> tuple[dict[str, Any], ...]:
     """Return the rows of `Result.cores` (`sim.run.columns`, table "cores")."""
     return tuple(
         {
@@ -157,7 +157,7 @@ def _refuse_idle(groups: Sequence[Group], dealt: Sequence[Sequence[tuple[Work, .
         )
 
 
-def _on_arrays(group: Group, given: Sequence[tuple[Work, ...]], machine: Machine) -> Activity:
+def _on_arrays(group: Group, given: Sequence[tuple[Work, ...]], machine: SharedMachine) -> Activity:
     """Run the items of all cores together, up to the barrier."""
     step, hw = group[0], group[0].machine or machine.hw
     activity = Activity(invocations=sum(len(works) for works in given))
@@ -179,7 +179,7 @@ def _on_arrays(group: Group, given: Sequence[tuple[Work, ...]], machine: Machine
     return activity
 
 
-def _on_hosts(group: Group, machine: Machine) -> Activity:
+def _on_hosts(group: Group, machine: SharedMachine) -> Activity:
     """Run an operator that the arrays cannot: each core's CPU runs its rows."""
     step, hw = group[0], machine.hw
     elements, macs = sum(one.host_elements for one in group), sum(one.macs for one in group)

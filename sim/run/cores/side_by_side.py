@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from sim.run.activity import Activity, merge_counters
 from sim.run.cores.together import (
     MEMORY_COUNTERS,
-    Machine,
+    SharedMachine,
     account,
     command_for_words,
     meet,
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from sim.timing.cores import Together
 
 
-def in_turns(steps: Sequence[Step], machine: Machine, progress: Progress) -> list[Activity]:
+def in_turns(steps: Sequence[Step], machine: SharedMachine, progress: Progress) -> list[Activity]:
     """Run steps in parallel, in turns.
 
     Return the activity of each in their order, summed over its parts in all turns.
@@ -57,7 +57,7 @@ def _join(activity: Activity, later: Activity) -> None:
     activity.counters = merge_counters(activity.counters, later.counters)
 
 
-def _on_cores(turn: Turn, machine: Machine) -> list[Activity]:
+def _on_cores(turn: Turn, machine: SharedMachine) -> list[Activity]:
     """Run the operators of a turn in parallel, up to the barrier; return the activity of each."""
     hws = [machine.hw] * len(machine.cores)
     given: list[tuple[Work, ...]] = [() for _ in machine.cores]
@@ -87,7 +87,7 @@ def _on_cores(turn: Turn, machine: Machine) -> list[Activity]:
 
 
 def _own(
-    part: Part, simulated: Together | None, machine: Machine, times: list[int], hws: Sequence[Hardware]
+    part: Part, simulated: Together | None, machine: SharedMachine, times: list[int], hws: Sequence[Hardware]
 ) -> Activity:
     """Return the activity of an operator on its cores, and record the time of each core in ``times``."""
     activity = Activity(invocations=sum(map(len, part.works)), host_cycles=sum(part.host_cycles))

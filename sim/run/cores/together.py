@@ -28,7 +28,7 @@ MEMORY_COUNTERS = ("DRAM_", "L2_", "BUS_", "MAX_OUTSTANDING_")
 
 
 @dataclass
-class Core:
+class CoreTotals:
     """Totals of one core in the run so far; ``phase``: next loop slot."""
 
     busy_cycles: int = 0
@@ -45,14 +45,14 @@ class Core:
 
 
 @dataclass
-class Machine:
+class SharedMachine:
     """All cores between two operators.
 
     ``disk``: store of timings; ``now``: cycles of the run so far; ``spans``: operators of the cores so far.
     """
 
     case: Case
-    cores: list[Core]
+    cores: list[CoreTotals]
     disk: Timings | None = None
     contents: L2Contents | None = None
     started: bool = False
@@ -66,14 +66,14 @@ class Machine:
         return self.case.hw
 
 
-def command_for_words(core: Core, hw: Hardware) -> int:
+def command_for_words(core: CoreTotals, hw: Hardware) -> int:
     """Return the cycles of the command that sets a core's word sizes, 0 if they do not change."""
     before, core.words = core.words, hw.words
     return hw.cpu.command_cycles if hw.words != before else 0
 
 
 def account(
-    core: Core, works: Sequence[Work], timed: timing.CoreTiming | None, hw: Hardware, activity: Activity
+    core: CoreTotals, works: Sequence[Work], timed: timing.CoreTiming | None, hw: Hardware, activity: Activity
 ) -> tuple[int, int]:
     """Add a core's activity to its totals and to its operator's; return the cycles around its calls and in them."""
     around = 0
@@ -102,7 +102,7 @@ def wait_for(activity: Activity, around: int, timed: timing.CoreTiming | None) -
     activity.wait(around, "call")
 
 
-def meet(machine: Machine, times: Sequence[int], ops: Sequence[str], lead: int = 0) -> int:
+def meet(machine: SharedMachine, times: Sequence[int], ops: Sequence[str], lead: int = 0) -> int:
     """Let the cores wait for the last one and for the barrier; return the cycles of the operators and the barrier.
 
     ``times``, ``ops``: cycles that each core has worked, and its operator; ``lead``: cycles before that, the same for
@@ -121,7 +121,7 @@ def meet(machine: Machine, times: Sequence[int], ops: Sequence[str], lead: int =
 
 
 def run_together(
-    name: str, given: Sequence[tuple[Work, ...]], machine: Machine, hws: Sequence[Hardware]
+    name: str, given: Sequence[tuple[Work, ...]], machine: SharedMachine, hws: Sequence[Hardware]
 ) -> tuple[timing.Together, bool]:
     """Return the timing of a step on each core's own machine, and whether it was simulated (not known before)."""
     hw = machine.hw

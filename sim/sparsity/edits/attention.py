@@ -32,7 +32,7 @@ from sim.graph import Graph, Op, Tensor, View
 from sim.sparsity.masks import files, patterns
 from sim.sparsity.masks.patterns import Mask
 from sim.sparsity.structure import Attention, attention_blocks
-from sim.sparsity.table import Count, CountOrNone, Share, Table
+from sim.sparsity.table import Count, CountOrNone, SchemeTable, Share
 
 PATTERNS = {
     "causal": (),
@@ -167,7 +167,7 @@ class Pattern:
         return f"nearest: attention={self}{',' if ':' in str(self) else ':'}tile={best.tile} computes {got:.4g}; "
 
 
-class AttentionTable(Table):
+class AttentionTable(SchemeTable):
     """[attention] of a SPEC.toml: a fixed pattern, or one that depends on the data (`sim.sparsity.edits.dynamic`)."""
 
     pattern: Literal[

@@ -15,7 +15,7 @@ from sim.base.errors import InputError
 from sim.graph import Graph, View
 from sim.graph.encoder import Builder
 from sim.sparsity.structure import attention_blocks
-from sim.sparsity.table import CountOrNone, Share, Table
+from sim.sparsity.table import CountOrNone, SchemeTable, Share
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Cascade:
         ]
 
 
-class CascadeTable(Table):
+class CascadeTable(SchemeTable):
     """[cascade] of a SPEC.toml: shares left after the last layer, or those that enter each layer."""
 
     tokens: Share = 1.0

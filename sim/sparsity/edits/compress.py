@@ -25,7 +25,7 @@ from sim.graph import Graph, Op, Tensor, View
 from sim.sparsity.edits import circulant, fitting
 from sim.sparsity.masks import files, formats
 from sim.sparsity.structure import covers, weighted
-from sim.sparsity.table import Count, Error, Table, rule
+from sim.sparsity.table import Count, Error, SchemeTable, rule
 
 KINDS = {"low_rank": "rank", "circulant": "block", "codebook": "entries", "narrow": "bits", "smallest": "error"}
 """Kind -> the size that it needs; "smallest": per matrix the stored form with the fewest bytes within the error."""
@@ -166,7 +166,7 @@ def _divisor(k: int, n: int, near: int) -> int:
     return min((d for d in range(1, min(k, n) + 1) if k % d == 0 == n % d), key=lambda d: abs(d - near))
 
 
-class CompressTable(Table):
+class CompressTable(SchemeTable):
     """[[compress]] of a SPEC.toml. ``weights``: a file of the real ones, on which ``error`` is checked."""
 
     kind: Literal["low_rank", "circulant", "codebook", "narrow", "smallest"]

@@ -25,7 +25,7 @@ from sim.base.toml import flat
 from sim.graph import Graph, Op
 from sim.sparsity.masks import files
 from sim.sparsity.structure import weighted
-from sim.sparsity.table import Count, Table, read
+from sim.sparsity.table import Count, SchemeTable, read
 
 PARTS = ("heads", "layers", "ffn", "head_dim", "hidden")
 
@@ -91,7 +91,7 @@ class Pruning:
         return parts | {f"{one.operators}.{one.side}": one.kept for one in self.named}
 
 
-class PruneTable(Table):
+class PruneTable(SchemeTable):
     """[[prune]] of a SPEC.toml; further keys are NAME.rows and NAME.columns, each a whole number >= 1."""
 
     model_config = ConfigDict(frozen=True, extra="allow", strict=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from sim.graph import Graph
 from sim.studies.exhibit import Values
 from workloads import NETWORKS, bert_base, bert_large, encoder_layer
-from workloads.analysis import Count, analyse
+from workloads.analysis import WorkCount, analyse
 from workloads.profile import analyze
 from workloads.resnet import resnet50
 
@@ -20,7 +20,7 @@ PARTS = {
     "other": "other",
     "total": "total",
 }
-FIGURES: Mapping[str, Callable[[Count], float]] = {
+FIGURES: Mapping[str, Callable[[WorkCount], float]] = {
     "GFLOP": lambda count: count.flops / 1e9,
     "GB": lambda count: count.bytes / 1e9,
     "FLOP/B": lambda count: count.intensity,
@@ -41,7 +41,7 @@ def table_3() -> Values:
 def table_4() -> Values:
     """Return FLOPs, bytes and intensity of ResNet-50's convolutions."""
     load = analyze(resnet50())["by_kind"]["conv"]
-    found = Count(load["flops"], load["bytes"])
+    found = WorkCount(load["flops"], load["bytes"])
     return {f"convolutions {figure}": [of(found)] for figure, of in FIGURES.items()}
 
 

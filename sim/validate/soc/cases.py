@@ -17,7 +17,7 @@ from sim.validate.soc.host import BaselineLayer, of_row
 from sim.validate.soc.pairs import run_of
 from sim.validate.soc.programs import Calls, LayerPasses
 from sim.validate.soc.traces import TraceCall
-from sim.validate.tasks import Measured
+from sim.validate.tasks import MachineProgram
 
 if TYPE_CHECKING:
     from sim.hardware import Hardware
@@ -40,7 +40,7 @@ pieces of code that they are the first to run.
 """
 
 
-def source_of(columns: Mapping[str, str], hw: Hardware, path: Path) -> Measured:
+def source_of(columns: Mapping[str, str], hw: Hardware, path: Path) -> MachineProgram:
     """Return the program of a row. Raises InputError if its machine or case is not modelled."""
     if reason := columns.get("reason"):
         raise InputError(reason)

@@ -16,7 +16,7 @@ from sim.validate import csvfile, tables
 from sim.validate.csvfile import CsvFile
 from sim.validate.soc import pages, pairs, traces
 from sim.validate.soc.fpga import AUTOMATIC, MAPPED
-from sim.validate.tables import Row
+from sim.validate.tables import MeasuredRow
 
 OPTIMISED, LIBRARY_FLAGS = "-O3", "-O2 -ffast-math"
 CPUS = {OPTIMISED: "rocket", LIBRARY_FLAGS: "rocket_rocctests"}
@@ -35,7 +35,7 @@ class Format(NamedTuple):
     translate: Callable[[Columns], Sequence[dict[str, str]]]
 
 
-def rows_of(table: CsvFile) -> list[Row]:
+def rows_of(table: CsvFile) -> list[MeasuredRow]:
     """Return the rows of a measured table of any format. Raises InputError as `tables.rows_of`."""
     if traces.is_trace(table):
         return traces.rows_of(table)
@@ -52,7 +52,7 @@ def is_known(table: CsvFile) -> bool:
     return traces.is_trace(table) or any(table.has(*known.needs) for known in FORMATS)
 
 
-def _translated(table: CsvFile, known: Format) -> Iterator[Row]:
+def _translated(table: CsvFile, known: Format) -> Iterator[MeasuredRow]:
     problems = []
     for line, columns in table.records():
         try:
@@ -60,7 +60,7 @@ def _translated(table: CsvFile, known: Format) -> Iterator[Row]:
         except (InputError, KeyError, ValueError) as error:
             problems.append(f"{table.path}: line {line}: {error}")
             continue
-        yield from (Row(table.path, line, measured) for measured in found)
+        yield from (MeasuredRow(table.path, line, measured) for measured in found)
     csvfile.refuse(problems)
 
 

@@ -10,7 +10,7 @@ from sim.lower import build
 from sim.lower.work import Conv, Matmul, Work
 from sim.run.session import Session
 from sim.validate.soc.programs import call
-from sim.validate.tasks import Measured, Outcome
+from sim.validate.tasks import MachineProgram, TaskOutcome
 
 if TYPE_CHECKING:
     from sim.hardware import Hardware
@@ -25,13 +25,13 @@ AUTOMATIC, MAPPED = "auto", "tiled"
 
 
 @dataclass(frozen=True)
-class MappedLayer(Measured):
+class MappedLayer(MachineProgram):
     """A program that runs a layer twice: first with the library's tile, which fills the L2, then as mapped."""
 
     automatic: Work
     mapped: Work
 
-    def outcome(self, hw: Hardware, clock: Clock) -> Outcome:
+    def outcome(self, hw: Hardware, clock: Clock) -> TaskOutcome:
         """Return both runs as parts."""
         session = Session(hw, clock)
         parts = {name: call(session, work) for name, work in ((AUTOMATIC, self.automatic), (MAPPED, self.mapped))}

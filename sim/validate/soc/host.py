@@ -14,7 +14,7 @@ from sim.lower import build
 from sim.lower.work import Work
 from sim.run.session import Session
 from sim.validate.soc.programs import call
-from sim.validate.tasks import Measured, Outcome
+from sim.validate.tasks import MachineProgram, TaskOutcome
 
 if TYPE_CHECKING:
     from sim.hardware import Hardware
@@ -40,7 +40,7 @@ HostShape = tuple[str, int, int]
 
 
 @dataclass(frozen=True)
-class HostOperator(Measured):
+class HostOperator(MachineProgram):
     """One implementation on ``elements`` elements; ``resident``: its data are in the cache from a previous run."""
 
     library: str
@@ -49,7 +49,7 @@ class HostOperator(Measured):
     resident: bool
     values: str = ""
 
-    def outcome(self, hw: Hardware, clock: Clock) -> Outcome:
+    def outcome(self, hw: Hardware, clock: Clock) -> TaskOutcome:
         """Return its cycles, all of cause "host"."""
         prices = operator_prices(self.library)
         name = SAME_PRICE.get(self.implementation, self.implementation)
@@ -66,11 +66,11 @@ class HostOperator(Measured):
         row = self.elements if name.startswith(WHOLE_ROW) else 0
         price = price.model_copy(update={"ranges": {}})
         spent = round(priced_cycles(price, HostWork(name, self.elements, row, 0, self.resident), hw) + added)
-        return Outcome(spent, causes={"host": spent})
+        return TaskOutcome(spent, causes={"host": spent})
 
 
 @dataclass(frozen=True)
-class BaselineLayer(Measured):
+class BaselineLayer(MachineProgram):
     """An encoder layer with its products on the array and all other operators on the CPU, in the table's order.
 
     Q, K, V and the matrix multiplied with V are int8 in both variants, as the array requires; other results are int32
@@ -83,19 +83,19 @@ class BaselineLayer(Measured):
     ffn: int
     integer: bool
 
-    def outcome(self, hw: Hardware, clock: Clock) -> Outcome:
+    def outcome(self, hw: Hardware, clock: Clock) -> TaskOutcome:
         """Return the whole layer, its steps as parts named ``step.number``."""
         session = Session(hw, clock)
-        parts: dict[str, Outcome] = {}
+        parts: dict[str, TaskOutcome] = {}
         for number, (name, work) in enumerate(self._steps()):
             if isinstance(work, tuple):
                 kind, elements, row = work
                 spent = cycles(kind, elements, hw, row=row)
-                parts[f"{name}.{number}"] = Outcome(spent, causes={"host": spent})
+                parts[f"{name}.{number}"] = TaskOutcome(spent, causes={"host": spent})
             else:
                 session.begin(name)
                 parts[f"{name}.{number}"] = call(session, work)
-        return Outcome(sum(part.cycles or 0 for part in parts.values()), parts=parts)
+        return TaskOutcome(sum(part.cycles or 0 for part in parts.values()), parts=parts)
 
     def _steps(self) -> Iterator[tuple[str, Work | HostShape]]:
         head, place = self.hidden // self.heads, 0x8000_0000

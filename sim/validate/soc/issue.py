@@ -15,7 +15,7 @@ from sim.lower.encode import Stream
 from sim.lower.pace import HAND, Pace
 from sim.lower.place import BASE_ADDRESS
 from sim.run.session import Session
-from sim.validate.tasks import Measured, Outcome, outcome_of
+from sim.validate.tasks import MachineProgram, TaskOutcome, outcome_of
 
 if TYPE_CHECKING:
     from sim.hardware import Hardware
@@ -42,7 +42,7 @@ A sequence of constants, a loop around one, a loop around preload and compute.
 
 
 @dataclass(frozen=True)
-class Shape:
+class IssueFunction:
     """A function of the measured program: the cycles between its commands, and the function that emits command ``n``.
 
     ``lines``: lines of code that its first run misses, counted on the machine without an L2: its cold row minus its
@@ -86,17 +86,17 @@ def _compute(to: Stream, n: int) -> None:
     to.compute(0, 0xFFFF_FFFF, whole, whole, preloaded=True)
 
 
-SHAPES: Mapping[str, Shape] = {
-    "fence_idle": Shape(STRAIGHT, _config),
-    "cfg16": Shape(STRAIGHT, _config, 2),
-    "cfg_loop": Shape(LOOP, _config, 1),
-    "mvin_loop": Shape(LOOP, _mvin(64), 0, True),
-    "comp_loop": Shape(PAIR, _compute, 2),
-    "comp_ijk": Shape(PAIR, _compute, 9),
-    "mvout_loop": Shape(LOOP, _mvout, 1, True),
-    "gemmini_extended_mvin": Shape(STRAIGHT, _mvin(16)),
-    "gemmini_extended_mvout": Shape(STRAIGHT, _mvout, lines_behind=1),
-    "gemmini_preload": Shape(STRAIGHT, _compute, 1),
+SHAPES: Mapping[str, IssueFunction] = {
+    "fence_idle": IssueFunction(STRAIGHT, _config),
+    "cfg16": IssueFunction(STRAIGHT, _config, 2),
+    "cfg_loop": IssueFunction(LOOP, _config, 1),
+    "mvin_loop": IssueFunction(LOOP, _mvin(64), 0, True),
+    "comp_loop": IssueFunction(PAIR, _compute, 2),
+    "comp_ijk": IssueFunction(PAIR, _compute, 9),
+    "mvout_loop": IssueFunction(LOOP, _mvout, 1, True),
+    "gemmini_extended_mvin": IssueFunction(STRAIGHT, _mvin(16)),
+    "gemmini_extended_mvout": IssueFunction(STRAIGHT, _mvout, lines_behind=1),
+    "gemmini_preload": IssueFunction(STRAIGHT, _compute, 1),
 }
 """The table's functions, by name."""
 
@@ -105,7 +105,7 @@ PAIR_GAPS = (3, 4)
 
 
 @dataclass(frozen=True)
-class IssueLoop(Measured):
+class IssueLoop(MachineProgram):
     """``commands`` iterations of a function; ``idle``: measured until idle, else until the last is issued.
 
     ``cold``: its first run, without its code in any cache; else a later run.
@@ -116,11 +116,11 @@ class IssueLoop(Measured):
     idle: bool
     cold: bool = False
 
-    def outcome(self, hw: Hardware, clock: Clock) -> Outcome:
+    def outcome(self, hw: Hardware, clock: Clock) -> TaskOutcome:
         """Return the cycles between the two readings of the counter."""
         shape = SHAPES[self.function]
         if self.function == "fence_idle":
-            return Outcome(FENCE_CYCLES, causes={"call": FENCE_CYCLES})
+            return TaskOutcome(FENCE_CYCLES, causes={"call": FENCE_CYCLES})
         to = Stream(hw)
         to.config_ex()
         to.config_ld(STRIDE)

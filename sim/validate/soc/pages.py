@@ -20,7 +20,7 @@ from sim.run.session import Session
 from sim.timing.contents import with_empty_tlb
 from sim.validate import csvfile
 from sim.validate.soc.programs import call
-from sim.validate.tasks import Measured, Outcome, outcome_of
+from sim.validate.tasks import MachineProgram, TaskOutcome, outcome_of
 
 if TYPE_CHECKING:
     from sim.hardware import Hardware
@@ -54,7 +54,7 @@ COLD_RUNS = 4
 
 
 @dataclass(frozen=True)
-class Lone(Measured):
+class Lone(MachineProgram):
     """One load or store of ``rows`` rows of ``columns`` bytes, with an empty TLB, or ``again``: the TLB filled.
 
     ``mispredicted``: the measuring program takes `MISPREDICTED_CYCLES` more.
@@ -68,7 +68,7 @@ class Lone(Measured):
     again: bool
     mispredicted: bool = False
 
-    def outcome(self, hw: Hardware, clock: Clock) -> Outcome:
+    def outcome(self, hw: Hardware, clock: Clock) -> TaskOutcome:
         """Return the cycles between the two readings of the counter."""
         commands = self.commands(hw)
         session = Session(hw, clock)
@@ -98,7 +98,7 @@ class Lone(Measured):
 
 
 @dataclass(frozen=True)
-class ProductCalls(Measured):
+class ProductCalls(MachineProgram):
     """Call ``number`` of a product with adjacent operands, after the previous calls."""
 
     m: int
@@ -106,7 +106,7 @@ class ProductCalls(Measured):
     k: int
     number: int
 
-    def outcome(self, hw: Hardware, clock: Clock) -> Outcome:
+    def outcome(self, hw: Hardware, clock: Clock) -> TaskOutcome:
         """Run all calls up to it, which fills L2 and TLB, and return the last."""
         b = BASE + self.m * self.k
         c = b + self.k * self.n
@@ -146,7 +146,7 @@ def columns_of(columns: Mapping[str, str]) -> dict[str, str] | None:
     return found
 
 
-def run_of(columns: Mapping[str, str], path: Path) -> Measured:
+def run_of(columns: Mapping[str, str], path: Path) -> MachineProgram:
     """Return the program of a row. Raises InputError if the id does not name it."""
     if found := LONE.fullmatch(columns["id"]):
         offset, cols, rows, stride, flushed = (int(number) for number in found.groups()[1:])

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from sim.isa.commands import Program, command, program
 from sim.validate import csvfile
-from sim.validate.soc.traces import CLOSES, Event
+from sim.validate.soc.traces import CLOSES, TraceEvent
 
 FILE = "traces2.csv.gz"
 FIRST_MARK = 100
@@ -34,12 +34,12 @@ HELD_UP_CYCLES = 194
 class Arrival(NamedTuple):
     """A command and the cycles from the previous one (the first: from the mark) to its arrival, without stalls."""
 
-    event: Event
+    event: TraceEvent
     gap: int
 
 
 @dataclass(frozen=True)
-class Call:
+class HartCall:
     """Activity of a hart in a phase: ``mark`` is the cycle in which its time began."""
 
     mark: int
@@ -56,7 +56,7 @@ class Call:
         return gaps[0], program(words)
 
 
-Phases = dict[int, dict[int, Call]]
+Phases = dict[int, dict[int, HartCall]]
 """Phase -> hart -> its call."""
 
 
@@ -64,11 +64,11 @@ Phases = dict[int, dict[int, Call]]
 def read(path: Path) -> dict[str, Phases]:
     """Return the phases of every case of a trace that has two harts."""
     found: dict[str, Phases] = {}
-    lines: dict[str, list[tuple[str, Event, int]]] = defaultdict(list)
+    lines: dict[str, list[tuple[str, TraceEvent, int]]] = defaultdict(list)
     for line, columns in csvfile.read(path).records():
         if columns.get("hart"):
             cycle, value, rs1, rs2 = (int(columns[name] or "0", 0) for name in ("cycle", "value", "rs1", "rs2"))
-            event = Event(line, cycle, value, rs1, rs2, int(columns["port_stall"] or "0"))
+            event = TraceEvent(line, cycle, value, rs1, rs2, int(columns["port_stall"] or "0"))
             lines[columns["case"]].append((columns["event"], event, int(columns["hart"])))
     for case, events in lines.items():
         if {hart for _, _, hart in events} == {0, 1}:
@@ -76,9 +76,9 @@ def read(path: Path) -> dict[str, Phases]:
     return found
 
 
-def _phases(events: list[tuple[str, Event, int]]) -> Phases:
+def _phases(events: list[tuple[str, TraceEvent, int]]) -> Phases:
     marks: dict[tuple[int, int], int] = {}
-    heard: dict[tuple[int, int], list[Event]] = defaultdict(list)
+    heard: dict[tuple[int, int], list[TraceEvent]] = defaultdict(list)
     now = [WARM_UP, WARM_UP]
     for what, event, hart in events:
         if what == "mark":
@@ -94,11 +94,11 @@ def _phases(events: list[tuple[str, Event, int]]) -> Phases:
         for event in commands:
             arrivals.append(Arrival(event, event.cycle - event.stall - last))
             last = event.cycle
-        phases[number][hart] = Call(mark, tuple(arrivals))
+        phases[number][hart] = HartCall(mark, tuple(arrivals))
     return dict(phases)
 
 
-def missed_lines(fast: Call, slow: Call) -> dict[int, tuple[int, int]]:
+def missed_lines(fast: HartCall, slow: HartCall) -> dict[int, tuple[int, int]]:
     """Return the lines of code that a call missed, and their cycles that depend on the pace, by command.
 
     ``fast``, ``slow``: the same call at 16 and at 4 bytes a cycle; without stalls their gaps differ only by the lines'

@@ -25,7 +25,7 @@ from sim.timing import cores
 from sim.validate import csvfile, sources
 from sim.validate.soc import pair_traces
 from sim.validate.soc.pair_traces import WARM_UP, Phases
-from sim.validate.tasks import Measured, Outcome
+from sim.validate.tasks import MachineProgram, TaskOutcome
 
 if TYPE_CHECKING:
     from sim.hardware import Hardware
@@ -67,7 +67,7 @@ class Issued(NamedTuple):
 
 
 @dataclass(frozen=True)
-class PairRun(Measured):
+class PairRun(MachineProgram):
     """A run: ``memory`` "l2" or "nol2", ``data`` as in the id; ``calls``: (phase, hart, what, start)."""
 
     memory: str
@@ -77,7 +77,7 @@ class PairRun(Measured):
     calls: tuple[tuple[int, int, str, int], ...]
     traces: Path | None
 
-    def outcome(self, hw: Hardware, clock: Clock) -> Outcome:
+    def outcome(self, hw: Hardware, clock: Clock) -> TaskOutcome:
         """Run all phases in order, which fills the L2; parts are named p<phase>_h<hart>."""
         loops, parts = [0, 0], {}
         contents = _warm(hw, clock) if self.data == SAME_DATA else None
@@ -101,8 +101,8 @@ class PairRun(Measured):
                     if requested[number, hart][0].startswith("resadd"):
                         behind = RESADD_FIRST_BEHIND if first_resadd[hart] and traced else behind
                         first_resadd[hart] = False
-                    parts[f"p{number}_h{hart}"] = Outcome(timed.cycles + call.before + behind, causes=timed.causes)
-        return Outcome(sum(part.cycles or 0 for part in parts.values()), parts=parts)
+                    parts[f"p{number}_h{hart}"] = TaskOutcome(timed.cycles + call.before + behind, causes=timed.causes)
+        return TaskOutcome(sum(part.cycles or 0 for part in parts.values()), parts=parts)
 
     def _issued(
         self, number: int, hart: int, requested: Mapping[tuple[int, int], tuple[str, int]], traced: Phases, hw: Hardware

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from sim.lower.encoder import operators
 from sim.lower.work import Work
 from sim.run.session import Session, Start
-from sim.validate.tasks import Measured, Outcome, outcome_of
+from sim.validate.tasks import MachineProgram, TaskOutcome, outcome_of
 
 if TYPE_CHECKING:
     from sim.hardware import Hardware
@@ -24,7 +24,7 @@ BIAS_OFFSET_BYTES = 8
 LOOP_WS_CONFIG_ADDRS_DC on every encoder trace end in 08 or 88), so that each of its rows takes two requests."""
 
 
-def call(session: Session, work: Work) -> Outcome:
+def call(session: Session, work: Work) -> TaskOutcome:
     """Run one library call and return it with the CPU's cycles around it, as cause "call"."""
     around = session.call(work)
     inside = outcome_of(session.advance(work))
@@ -34,7 +34,7 @@ def call(session: Session, work: Work) -> Outcome:
 
 
 @dataclass(frozen=True)
-class Calls(Measured):
+class Calls(MachineProgram):
     """The last of a sequence of calls; ``ran``: pieces of the library's code that the program has run before.
 
     ``initialised``: the CPU has just written their operands, which an L2 then holds.
@@ -44,7 +44,7 @@ class Calls(Measured):
     ran: frozenset[str] = frozenset()
     initialised: bool = False
 
-    def outcome(self, hw: Hardware, clock: Clock) -> Outcome:
+    def outcome(self, hw: Hardware, clock: Clock) -> TaskOutcome:
         """Run all calls, which fill the L2, and return the last."""
         session = Session(hw, clock, start=replace(Start.reset(hw), ran=self.ran))
         first = 0 if hw.memory.l2_bytes else len(self.works) - 1
@@ -55,7 +55,7 @@ class Calls(Measured):
 
 
 @dataclass(frozen=True)
-class LayerPasses(Measured):
+class LayerPasses(MachineProgram):
     """An encoder layer as in transformer.c, run ``passes`` times; the last pass is measured."""
 
     seq: int
@@ -64,11 +64,11 @@ class LayerPasses(Measured):
     ffn: int
     passes: int = 1
 
-    def outcome(self, hw: Hardware, clock: Clock) -> Outcome:
+    def outcome(self, hw: Hardware, clock: Clock) -> TaskOutcome:
         """Return the whole layer, its operators as parts."""
         session = Session(hw, clock)
         works = [(name, _off(work)) for name, work in operators(self.seq, self.hidden, self.heads, self.ffn, hw)]
-        parts: dict[str, Outcome] = {}
+        parts: dict[str, TaskOutcome] = {}
         for _ in range(self.passes):
             parts = {}
             for name, work in works:
@@ -77,7 +77,7 @@ class LayerPasses(Measured):
         causes: dict[str, int] = {}
         for part in parts.values():
             causes = {cause: causes.get(cause, 0) + cycles for cause, cycles in part.causes.items()}
-        return Outcome(sum(part.cycles or 0 for part in parts.values()), causes=causes, parts=parts)
+        return TaskOutcome(sum(part.cycles or 0 for part in parts.values()), causes=causes, parts=parts)
 
 
 def _off(work: Work) -> Work:

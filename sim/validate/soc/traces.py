@@ -23,8 +23,8 @@ from sim.isa.commands import Program, command, program
 from sim.run.session import Session, Start, next_phase
 from sim.validate import csvfile
 from sim.validate.csvfile import CsvFile
-from sim.validate.tables import Row
-from sim.validate.tasks import Measured, Outcome, outcome_of
+from sim.validate.tables import MeasuredRow
+from sim.validate.tasks import MachineProgram, TaskOutcome, outcome_of
 
 if TYPE_CHECKING:
     from sim.hardware import Hardware
@@ -34,7 +34,7 @@ CLOSES = 1000
 """Mark n + this closes the call that mark n opened."""
 
 
-class Event(NamedTuple):
+class TraceEvent(NamedTuple):
     """One line of a trace."""
 
     line: int
@@ -67,7 +67,7 @@ def is_trace(table: CsvFile) -> bool:
 
 def cases_of(table: CsvFile) -> dict[str, list[Segment]]:
     """Return the segments of every case of a trace. Raises InputError for bad cells and for a truncated trace."""
-    events: dict[str, list[tuple[str, Event]]] = defaultdict(list)
+    events: dict[str, list[tuple[str, TraceEvent]]] = defaultdict(list)
     problems: list[str] = []
     harts: dict[str, set[str]] = defaultdict(set)
     for line, columns in table.records():
@@ -83,7 +83,7 @@ def cases_of(table: CsvFile) -> dict[str, list[Segment]]:
             )
             continue
         harts[columns["case"]].add(columns.get("hart", ""))
-        events[columns["case"]].append((columns["event"], Event(line, cycle, value, rs1, rs2, stall)))
+        events[columns["case"]].append((columns["event"], TraceEvent(line, cycle, value, rs1, rs2, stall)))
     csvfile.refuse(problems)
     found = {}
     for case, lines in events.items():
@@ -94,10 +94,10 @@ def cases_of(table: CsvFile) -> dict[str, list[Segment]]:
     return found
 
 
-def _segments(path: Path, case: str, events: Sequence[tuple[str, Event]], problems: list[str]) -> list[Segment]:
+def _segments(path: Path, case: str, events: Sequence[tuple[str, TraceEvent]], problems: list[str]) -> list[Segment]:
     segments: list[Segment] = []
-    commands: list[Event] = []
-    opened: Event | None = None
+    commands: list[TraceEvent] = []
+    opened: TraceEvent | None = None
     idle = 0
     for what, event in events:
         if what == "command":
@@ -124,7 +124,9 @@ def _segments(path: Path, case: str, events: Sequence[tuple[str, Event]], proble
     return segments
 
 
-def _segment(call: int | None, events: Sequence[Event], opened: Event | None, idle: int, closed: int) -> Segment:
+def _segment(
+    call: int | None, events: Sequence[TraceEvent], opened: TraceEvent | None, idle: int, closed: int
+) -> Segment:
     words, last = [], events[0].cycle - 1
     for event in events:
         words.append(command(event.value, event.rs1, event.rs2, max(1, event.cycle - event.stall - last)))
@@ -135,14 +137,14 @@ def _segment(call: int | None, events: Sequence[Event], opened: Event | None, id
 
 
 @dataclass(frozen=True)
-class TraceCall(Measured):
+class TraceCall(MachineProgram):
     """A call of a trace with the CPU's gaps; all segments up to it are run to fill the L2."""
 
     path: Path
     case: str
     call: int
 
-    def outcome(self, hw: Hardware, clock: Clock) -> Outcome:
+    def outcome(self, hw: Hardware, clock: Clock) -> TaskOutcome:
         """Return the cycles from the call's first command to idle."""
         start, session = Start.reset(hw), None
         for segment in _read(self.path)[self.case]:
@@ -166,7 +168,7 @@ def _read(path: Path) -> dict[str, list[Segment]]:
     return _CASES[path]
 
 
-def rows_of(table: CsvFile) -> list[Row]:
+def rows_of(table: CsvFile) -> list[MeasuredRow]:
     """Return a row per call of a trace: cycles from its first command to idle, and the machine in the case's name."""
     rows = []
     for case, segments in cases_of(table).items():
@@ -182,7 +184,7 @@ def rows_of(table: CsvFile) -> list[Row]:
                     "cpu": "rocket",
                     **machine,
                 }
-                rows.append(Row(table.path, 1, columns))
+                rows.append(MeasuredRow(table.path, 1, columns))
     return rows
 
 

@@ -25,15 +25,15 @@ from workloads.networks.builder import Network
 from workloads.networks.config import Config
 from workloads.networks.decoding.ends import embedded, scores
 from workloads.networks.decoding.layer import addend, layer
-from workloads.networks.decoding.step import PHASES, Step, problems_of
+from workloads.networks.decoding.step import PHASES, TokenStep, problems_of
 
-__all__ = ["PHASES", "Step", "decoder"]
+__all__ = ["PHASES", "TokenStep", "decoder"]
 
 
 def decoder(
     name: str,
     config: Config,
-    step: Step,
+    step: TokenStep,
     *,
     layers: int | None = None,
     embeddings: bool = False,

@@ -7,15 +7,15 @@ from dataclasses import replace
 from sim.graph import Tensor, View
 from workloads.networks.builder import Network
 from workloads.networks.config import Config
-from workloads.networks.decoding.step import Step
+from workloads.networks.decoding.step import TokenStep
 
 
-def alone(step: Step) -> list[Step]:
+def alone(step: TokenStep) -> list[TokenStep]:
     """Return the steps of sequences of different lengths, one by one."""
     return [replace(step, batch=1, past=past, lengths=()) for past in step.lengths]
 
 
-def _rows_alone(view: View, config: Config, step: Step) -> list[View]:
+def _rows_alone(view: View, config: Config, step: TokenStep) -> list[View]:
     """Return the row of each such sequence in a cache of the longest."""
     places = [past % config.window if config.window else past for past in step.lengths]
     first = view.offset - view.offset % view.batch_stride
@@ -25,7 +25,7 @@ def _rows_alone(view: View, config: Config, step: Step) -> list[View]:
     ]
 
 
-def pieces(x: Tensor, config: Config, step: Step, into: View) -> list[tuple[View, View]]:
+def pieces(x: Tensor, config: Config, step: TokenStep, into: View) -> list[tuple[View, View]]:
     """Return (rows of x, their places in a cache): those of all sequences, or one per sequence if lengths differ."""
     cols = x.shape[-1]
     if step.lengths:
@@ -35,7 +35,7 @@ def pieces(x: Tensor, config: Config, step: Step, into: View) -> list[tuple[View
     return [(View(x.name, step.batch, into.rows, cols, cols, step.new * cols, skipped), into)]
 
 
-def written(cache: Tensor, config: Config, step: Step) -> View:
+def written(cache: Tensor, config: Config, step: TokenStep) -> View:
     """Return the rows of a cache for the new tokens' keys, of each sequence."""
     _, keys, cols = cache.shape
     first = step.past % keys if config.window and step.past >= keys else min(step.past, keys - min(step.new, keys))
@@ -43,7 +43,7 @@ def written(cache: Tensor, config: Config, step: Step) -> View:
     return View(cache.name, step.batch, count, cols, cols, keys * cols, first * cols)
 
 
-def into_cache(net: Network, x: Tensor, config: Config, step: Step, product: tuple[str, bool, View]) -> None:
+def into_cache(net: Network, x: Tensor, config: Config, step: TokenStep, product: tuple[str, bool, View]) -> None:
     """Add the product that stores K or V in the cache, for all sequences at once if strides allow it."""
     name, bias, into = product
     cols, count = x.shape[-1], into.rows
@@ -64,7 +64,7 @@ def into_cache(net: Network, x: Tensor, config: Config, step: Step, product: tup
     net.linear(taken, into.cols, name=name, bias=bias, into=into)
 
 
-def rotated(net: Network, config: Config, step: Step, x: Tensor, name: str, into: View | None = None) -> Tensor:
+def rotated(net: Network, config: Config, step: TokenStep, x: Tensor, name: str, into: View | None = None) -> Tensor:
     """Add a rotary embedding of the rows of each sequence, into a cache for K."""
     cols, count = x.shape[-1], into.rows if into else step.new
     source = View(x.name, step.batch, count, cols, cols, step.new * cols, (step.new - count) * cols)

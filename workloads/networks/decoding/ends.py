@@ -5,10 +5,10 @@ from __future__ import annotations
 from sim.graph import Tensor, View
 from workloads.networks.builder import Network
 from workloads.networks.config import Config
-from workloads.networks.decoding.step import Step
+from workloads.networks.decoding.step import TokenStep
 
 
-def embedded(net: Network, config: Config, step: Step) -> Tensor:
+def embedded(net: Network, config: Config, step: TokenStep) -> Tensor:
     """Look up words and positions; a product widens word rows narrower than the layers."""
     x = _look_up(net, "word", config.vocab, config.embedding, step)
     if config.embedding_size:
@@ -22,7 +22,7 @@ def embedded(net: Network, config: Config, step: Step) -> Tensor:
     return net.norm(x, config.norm, name="word_norm", weights=config.norm_weights) if config.word_norm else x
 
 
-def _look_up(net: Network, what: str, words: int, cols: int, step: Step) -> Tensor:
+def _look_up(net: Network, what: str, words: int, cols: int, step: TokenStep) -> Tensor:
     rows = step.batch * step.new
     ids = net.input(f"{what}_ids", 1, rows, "int32")
     table = net.tensor(net.name_of(f"{what}_table"), (words, cols), kind="weight")
@@ -31,7 +31,7 @@ def _look_up(net: Network, what: str, words: int, cols: int, step: Step) -> Tens
     return found
 
 
-def scores(net: Network, config: Config, step: Step, x: Tensor) -> None:
+def scores(net: Network, config: Config, step: TokenStep, x: Tensor) -> None:
     """Add the scores of all words for the last token of each sequence."""
     cols = x.shape[-1]
     last = View(x.name, 1, step.batch, cols, step.new * cols, 0, (step.new - 1) * cols)

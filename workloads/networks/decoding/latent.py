@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from sim.graph import Tensor, View
 from workloads.networks.builder import Network
 from workloads.networks.config import Config, Latent
-from workloads.networks.decoding.step import Step
+from workloads.networks.decoding.step import TokenStep
 
 
-def latent_attention(net: Network, config: Config, x: Tensor, *, step: Step, added: Tensor | None) -> Tensor:
+def latent_attention(net: Network, config: Config, x: Tensor, *, step: TokenStep, added: Tensor | None) -> Tensor:
     """Add the attention of a layer, ``added`` (a mask or nothing) to its scores; return its output."""
     assert config.latent is not None, "the caller chose this attention because it is set"
     of, heads = config.latent, config.heads
@@ -35,7 +35,7 @@ def latent_attention(net: Network, config: Config, x: Tensor, *, step: Step, add
     return net.linear(context, config.hidden, name="W_out", bias=False)
 
 
-def is_absorbed(config: Config, step: Step) -> bool:
+def is_absorbed(config: Config, step: TokenStep) -> bool:
     """Return whether Q and the context are multiplied by the cached rows: fewer MACs than with K and V of all heads."""
     of = config.latent
     assert of is not None
@@ -51,7 +51,7 @@ class _Attention:
     net: Network
     of: Latent
     heads: int
-    step: Step
+    step: TokenStep
     base: float
 
     @property

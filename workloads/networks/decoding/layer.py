@@ -9,12 +9,12 @@ from workloads.networks.builder import Capped, Network
 from workloads.networks.config import Config
 from workloads.networks.decoding.cache import alone, into_cache, pieces, rotated, written
 from workloads.networks.decoding.latent import latent_attention
-from workloads.networks.decoding.step import Step
+from workloads.networks.decoding.step import TokenStep
 from workloads.networks.experts import experts
 from workloads.networks.feed_forward import feed_forward
 
 
-def addend(net: Network, config: Config, step: Step) -> Tensor | None:
+def addend(net: Network, config: Config, step: TokenStep) -> Tensor | None:
     """Return the addend of a layer's scores: the causal mask, or ALiBi's bias with the mask in it."""
     keys, sums = step.keys(config), net.sums
     if step.encodes:
@@ -26,7 +26,9 @@ def addend(net: Network, config: Config, step: Step) -> Tensor | None:
     return net.input(net.name_of("causal_mask"), step.new, keys, dtype) if step.new > 1 else None
 
 
-def layer(net: Network, config: Config, step: Step, x: Tensor, added: Tensor | None, normed: bool = False) -> Tensor:
+def layer(
+    net: Network, config: Config, step: TokenStep, x: Tensor, added: Tensor | None, normed: bool = False
+) -> Tensor:
     """Return the output of one layer. ``added``: to its scores, None = nothing. ``normed``: x is, for its attention."""
     routed = partial(experts, seed=step.seed, routing=step.routing) if config.experts else feed_forward
     attend = latent_attention if config.latent else _encoded if step.encodes else _attention
@@ -47,7 +49,7 @@ def layer(net: Network, config: Config, step: Step, x: Tensor, added: Tensor | N
     return x
 
 
-def _attention(net: Network, config: Config, x: Tensor, *, step: Step, added: Tensor | None) -> Tensor:
+def _attention(net: Network, config: Config, x: Tensor, *, step: TokenStep, added: Tensor | None) -> Tensor:
     """Q, K and V, the last two into the cache, and attention over the cache's new content."""
     bias, keys = config.qkv_bias or config.biases, step.keys(config)
     q = _normed(net, config, net.linear(x, config.queries, name="matmul_Q", bias=bias), "Q")
@@ -69,7 +71,7 @@ def _attention(net: Network, config: Config, x: Tensor, *, step: Step, added: Te
     return net.linear(context, config.hidden, name="W_out", bias=config.out_bias or config.biases)
 
 
-def _encoded(net: Network, config: Config, x: Tensor, *, step: Step, added: Tensor | None) -> Tensor:
+def _encoded(net: Network, config: Config, x: Tensor, *, step: TokenStep, added: Tensor | None) -> Tensor:
     """Q, K and V, and attention over the tokens of the graph alone."""
     bias, widths = config.qkv_bias or config.biases, {"Q": config.queries, "K": config.keys, "V": config.keys}
     made = {part: net.linear(x, cols, name=f"matmul_{part}", bias=bias) for part, cols in widths.items()}

@@ -12,7 +12,7 @@ PHASES = ("prefill", "decode")
 
 
 @dataclass(frozen=True)
-class Step:
+class TokenStep:
     """One graph's work: ``new`` tokens of each of ``batch`` sequences that have ``past`` keys each.
 
     ``encodes``: nothing is cached, and each token sees all others, or (``causal``) those before it. ``seed``: of the
@@ -43,7 +43,7 @@ MAX_ROUTED = 1 << 18
 """Limit of the tokens of all sequences for which experts are drawn (layer by layer, one token at a time)."""
 
 
-def problems_of(name: str, config: Config, step: Step, embeddings: bool) -> list[str]:
+def problems_of(name: str, config: Config, step: TokenStep, embeddings: bool) -> list[str]:
     """Return the problems of a step of a decoder, none if it is legal."""
     if isinstance(step.past, bool) or not isinstance(step.past, int) or step.past < 0:
         return [f"{name}: kv is {step.past!r}, must be a whole number >= 0{nearest_whole(step.past, 0)}"]

@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import partial
 
 from sim.base.errors import InputError
-from workloads.bert import Model, encoder_model
+from workloads.bert import BertSizes, encoder_model
 from workloads.networks.hugging_face.form import Builder, Fixed, ModelType, Sizes
 from workloads.networks.relative_attention import BUCKETS, relative_attention
 from workloads.networks.sparse_attention import bigbird_attention, longformer_attention
@@ -24,8 +24,8 @@ EITHER_GELU = {**PLAIN, "hidden_act": ("gelu", "gelu_new")}
 """Both forms are one operator."""
 
 
-def _encoder(s: Sizes) -> Model:
-    return Model(
+def _encoder(s: Sizes) -> BertSizes:
+    return BertSizes(
         s["num_hidden_layers"], s["hidden_size"], s["num_attention_heads"], s["intermediate_size"],
         token_types=s["type_vocab_size"], vocab=s["vocab_size"], positions=s["max_position_embeddings"],
     )  # fmt: skip
@@ -43,7 +43,7 @@ def _electra(name: str, s: Sizes) -> Builder:
 
 
 def _mpnet(name: str, s: Sizes) -> Builder:
-    model = Model(
+    model = BertSizes(
         s["num_hidden_layers"], s["hidden_size"], s["num_attention_heads"], s["intermediate_size"], token_types=0,
         vocab=s["vocab_size"], positions=s["max_position_embeddings"],
     )  # fmt: skip
@@ -52,7 +52,7 @@ def _mpnet(name: str, s: Sizes) -> Builder:
 
 def _albert(name: str, s: Sizes) -> Builder:
     narrow = s["embedding_size"]
-    model = Model(
+    model = BertSizes(
         s["num_hidden_layers"], s["hidden_size"], s["num_attention_heads"], s["intermediate_size"], shared=True,
         token_types=s["type_vocab_size"], vocab=s["vocab_size"], positions=s["max_position_embeddings"],
         embedding_size=0 if narrow == s["hidden_size"] else narrow,
@@ -77,7 +77,7 @@ def _big_bird(name: str, s: Sizes) -> Builder:
 
 
 def _distilbert(name: str, s: Sizes) -> Builder:
-    model = Model(
+    model = BertSizes(
         s["n_layers"], s["dim"], s["n_heads"], s["hidden_dim"], token_types=0, pooler=False, vocab=s["vocab_size"],
         positions=s["max_position_embeddings"],
     )  # fmt: skip

@@ -9,7 +9,7 @@ from sim.base.errors import InputError
 from workloads.networks.clip import Pair, clip, text_tower
 from workloads.networks.encoders import encoded_model
 from workloads.networks.hugging_face.form import ACTIVATIONS, Builder, Fixed, ModelType, Sizes
-from workloads.networks.vision import Vision, vision
+from workloads.networks.vision import VisionSizes, vision
 
 VIT: dict[str, int | None] = {
     "num_hidden_layers": None, "hidden_size": None, "num_attention_heads": None, "intermediate_size": None,
@@ -35,12 +35,12 @@ SIGLIP: dict[str, dict[str, int | None]] = {
         "vocab_size": 32000, "max_position_embeddings": 64,
     },
 }  # fmt: skip
-MOST = 1 << 24
+MAX_SIZE = 1 << 24
 
 
 def _vit(name: str, s: Sizes) -> Builder:
     labels = s.get("id2label") or {}
-    sizes = Vision(
+    sizes = VisionSizes(
         s["num_hidden_layers"], s["hidden_size"], s["num_attention_heads"], patch=s["patch_size"],
         image=s["image_size"], classes=len(labels) or s["num_labels"], ffn=s["intermediate_size"],
     )  # fmt: skip
@@ -49,7 +49,7 @@ def _vit(name: str, s: Sizes) -> Builder:
 
 def _dinov2(name: str, s: Sizes) -> Builder:
     """All rows behind the last norm, registers among them."""
-    sizes = Vision(
+    sizes = VisionSizes(
         s["num_hidden_layers"], s["hidden_size"], s["num_attention_heads"], patch=s["patch_size"],
         image=s["image_size"], classes=0, ffn=s["mlp_ratio"] * s["hidden_size"], registers=s["num_register_tokens"],
     )  # fmt: skip
@@ -63,9 +63,9 @@ def _tower(s: Sizes, known: Mapping[str, int | None], where: str) -> dict[str, A
         raise InputError(f"{where} is {given!r}, must be an object")
     sizes: dict[str, Any] = {key: default if given.get(key) is None else given[key] for key, default in known.items()}
     problems = [
-        f"{where}.{key} is {value!r}, must be a whole number from 1 to {MOST}"
+        f"{where}.{key} is {value!r}, must be a whole number from 1 to {MAX_SIZE}"
         for key, value in sizes.items()
-        if type(value) is not int or not 1 <= value <= MOST
+        if type(value) is not int or not 1 <= value <= MAX_SIZE
     ]
     act = given.get("hidden_act", "quick_gelu")
     if act not in ("quick_gelu", *ACTIVATIONS) or ACTIVATIONS.get(act, "silu") not in ("silu", "gelu", "gelu_tanh"):
@@ -77,8 +77,8 @@ def _tower(s: Sizes, known: Mapping[str, int | None], where: str) -> dict[str, A
     return {**sizes, "act": "silu" if act == "quick_gelu" else ACTIVATIONS[act].removesuffix("_tanh")}
 
 
-def _image(sizes: Mapping[str, Any], *, siglip: bool) -> Vision:
-    return Vision(
+def _image(sizes: Mapping[str, Any], *, siglip: bool) -> VisionSizes:
+    return VisionSizes(
         sizes["num_hidden_layers"], sizes["hidden_size"], sizes["num_attention_heads"], sizes["patch_size"],
         sizes["image_size"], 0, sizes["intermediate_size"], tokens=0 if siglip else 1, activation=sizes["act"],
         first_norm=not siglip, patch_bias=siglip,

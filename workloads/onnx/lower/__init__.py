@@ -8,7 +8,7 @@ from typing import Any
 from sim.base.errors import InputError
 from sim.graph import Graph
 from workloads.onnx.lower import elements, moves, products, sliding
-from workloads.onnx.lower.lowering import Lowering
+from workloads.onnx.lower.lowering import NodeLowering
 from workloads.onnx.net import Level, Net
 from workloads.onnx.resolve import unknown_text
 
@@ -25,7 +25,7 @@ def lower(net: Net, name: str, path: str, dtype: str, unknown: str) -> Graph:
             missing.setdefault(kind, []).append(node.name)
     if missing and unknown != "host":
         raise InputError(unknown_text(path, missing))
-    lowering = Lowering(net, name, dtype, RULES)
+    lowering = NodeLowering(net, name, dtype, RULES)
     lowering.run()
     if not lowering.graph.ops:
         raise InputError(f"{path}: nothing is computed from its inputs")

@@ -18,7 +18,7 @@ from workloads.onnx.recognise.simple import NORMS
 from workloads.onnx.strided import Strided
 
 if TYPE_CHECKING:
-    from workloads.onnx.lower.lowering import Lowering
+    from workloads.onnx.lower.lowering import NodeLowering
 
 BINARY = {"Add": "residual_add", "Sub": "residual_add", "Mul": "multiply", "Div": "divide"}
 UNARY = {
@@ -33,7 +33,7 @@ UNARY = {
 """Operator -> kind. Both forms of GELU are one operator, computed on the array by the I-BERT polynomial."""
 
 
-def binary(at: Lowering, node: Node) -> None:
+def binary(at: NodeLowering, node: Node) -> None:
     """A sum or a product of two operands, one of which may be one row for all."""
     kind = BINARY[node.op]
     attrs: dict[str, Any] = {"activation": "relu" if at.relu_behind(node) else "none"} if kind == "residual_add" else {}
@@ -64,7 +64,7 @@ def binary(at: Lowering, node: Node) -> None:
     raise NoWindow(-1)
 
 
-def _number_row(at: Lowering, name: str, target: Strided) -> Strided:
+def _number_row(at: NodeLowering, name: str, target: Strided) -> Strided:
     """Return one number as a row of the width of a result's tensor, with stride 0."""
     width = at.width(target)
     kind = "weight" if name in at.net.weights else "input"
@@ -73,13 +73,13 @@ def _number_row(at: Lowering, name: str, target: Strided) -> Strided:
     return Strided(tensor.name, axes)
 
 
-def _is_narrow(at: Lowering, name: str, shape: Sequence[int]) -> bool:
+def _is_narrow(at: NodeLowering, name: str, shape: Sequence[int]) -> bool:
     """Return whether a value has one number for each row of a result."""
     own = at.net.values[name].shape or ()
     return len(own) == len(shape) > 0 and own[-1] == 1 < shape[-1]
 
 
-def _operand(at: Lowering, name: str, shape: Sequence[int]) -> Strided:
+def _operand(at: NodeLowering, name: str, shape: Sequence[int]) -> Strided:
     """Return an operand that is smaller than the result, or an input: a row of weights, or prepared in full width."""
     value = at.net.values[name]
     own = (1,) * (len(shape) - len(value.shape or ())) + tuple(value.shape or ())
@@ -91,7 +91,7 @@ def _operand(at: Lowering, name: str, shape: Sequence[int]) -> Strided:
     return Strided.dense(tensor.name, width)
 
 
-def unary(at: Lowering, node: Node) -> None:
+def unary(at: NodeLowering, node: Node) -> None:
     """An activation."""
     kind = UNARY[node.op]
     if node.op == "Gelu" and node.attrs.get("approximate") in ("tanh", b"tanh"):
@@ -101,7 +101,7 @@ def unary(at: Lowering, node: Node) -> None:
     _each(at, node, kind, source, target)
 
 
-def _each(at: Lowering, node: Node, kind: str, source: Strided, target: Strided) -> None:
+def _each(at: NodeLowering, node: Node, kind: str, source: Strided, target: Strided) -> None:
     try:
         views = list(element_views((source, target), at.width(target)))
     except NoWindow:
@@ -109,7 +109,7 @@ def _each(at: Lowering, node: Node, kind: str, source: Strided, target: Strided)
     at.apply(kind, node, views)
 
 
-def rope(at: Lowering, node: Node) -> None:
+def rope(at: NodeLowering, node: Node) -> None:
     """A rotary embedding of heads, which are adjacent in a row if the columns allow it."""
     source = at.array(node.inputs[0])
     size = source.shape[-1]
@@ -130,7 +130,7 @@ def rope(at: Lowering, node: Node) -> None:
     at.apply("rope", node, views, **attrs)
 
 
-def rows(at: Lowering, node: Node) -> None:
+def rows(at: NodeLowering, node: Node) -> None:
     """Softmax, LayerNorm or RMSNorm over the last axis, or over one that is transposed to be the last."""
     kind = {"Softmax": "softmax", "LayerNormalization": "layernorm", "RMSNormalization": "rmsnorm"}[node.op]
     source = at.array(node.inputs[0])
@@ -155,7 +155,7 @@ def rows(at: Lowering, node: Node) -> None:
     at.apply(kind, node, views, **attrs)
 
 
-def _flat_rows(at: Lowering, node: Node, source: Strided, axis: int) -> Strided:
+def _flat_rows(at: NodeLowering, node: Node, source: Strided, axis: int) -> Strided:
     shape = (*source.shape[:axis], int(np.prod(source.shape[axis:])))
     flat = source.reshaped(shape)
     if flat is None or not flat.row_stride_one():
@@ -164,7 +164,7 @@ def _flat_rows(at: Lowering, node: Node, source: Strided, axis: int) -> Strided:
     return flat
 
 
-def reduce_sum(at: Lowering, node: Node) -> None:
+def reduce_sum(at: NodeLowering, node: Node) -> None:
     """A sum or mean over one axis: a product with ones; the divisor is folded into the scale."""
     source = at.array(node.inputs[0])
     axes = _axes(at, node, len(source.axes))
@@ -188,21 +188,21 @@ def reduce_sum(at: Lowering, node: Node) -> None:
     add_product(at, node, row, source.transposed(order), target.transposed(order), None, "none")
 
 
-def _axes(at: Lowering, node: Node, rank: int) -> list[int]:
+def _axes(at: NodeLowering, node: Node, rank: int) -> list[int]:
     given = node.attrs.get("axes")
     if given is None and len(node.inputs) > 1 and (data := at.number(node.inputs[1])) is not None:
         given = data.reshape(-1).tolist()
     return [axis % rank for axis in given] if given is not None else list(range(rank))
 
 
-def division(at: Lowering, node: Node) -> None:
+def division(at: NodeLowering, node: Node) -> None:
     """A quotient: with a given divisor it is a product with reciprocals."""
     if at.net.values[node.inputs[1]].level <= Level.GIVEN:
         node.op = "Mul"
     binary(at, node)
 
 
-RULES: dict[str, Callable[[Lowering, Node], None]] = {
+RULES: dict[str, Callable[[NodeLowering, Node], None]] = {
     **dict.fromkeys(BINARY, binary),
     **dict.fromkeys(UNARY, unary),
     **dict.fromkeys(("Softmax", "LayerNormalization", "RMSNormalization"), rows),

@@ -8,7 +8,7 @@ from workloads.onnx.lower.windows import NoWindow
 from workloads.onnx.net import Level, Node
 
 if TYPE_CHECKING:
-    from workloads.onnx.lower.lowering import Lowering
+    from workloads.onnx.lower.lowering import NodeLowering
 
 PRICED = (
     *("Div", "Pow", "Sqrt", "Reciprocal", "Erf", "Log", "Abs", "Neg", "Sin", "Cos", "Clip", "Min", "Max", "Floor"),
@@ -22,7 +22,7 @@ PRICED = (
 """Operators of the standard without a kind: the host runs them at the price of the kind `foreign`."""
 
 
-def foreign(at: Lowering, node: Node) -> None:
+def foreign(at: NodeLowering, node: Node) -> None:
     """An operator without a kind: the host runs it."""
     known = [name for name in node.inputs if name and at.net.values[name].level > Level.GIVEN]
     sources = [at.array(name) for name in known] or [at.given(at.net.values[node.inputs[0]])]

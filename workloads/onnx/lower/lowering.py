@@ -31,10 +31,10 @@ def _cut(part: list[Any] | dict[Any, Any], mark: int) -> None:
             del part[name]
 
 
-class Lowering(Places):
+class NodeLowering(Places):
     """Lowers the nodes of a network with rules by operator."""
 
-    def __init__(self, net: Net, name: str, dtype: str, rules: Mapping[str, Callable[[Lowering, Node], None]]):
+    def __init__(self, net: Net, name: str, dtype: str, rules: Mapping[str, Callable[[NodeLowering, Node], None]]):
         super().__init__(net, name, dtype)
         self.rules = rules
         self.done: set[int] = set()

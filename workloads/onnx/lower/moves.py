@@ -15,10 +15,10 @@ from workloads.onnx.recognise.rotary import slices
 from workloads.onnx.strided import Strided
 
 if TYPE_CHECKING:
-    from workloads.onnx.lower.lowering import Lowering
+    from workloads.onnx.lower.lowering import NodeLowering
 
 
-def view(at: Lowering, node: Node) -> None:
+def view(at: NodeLowering, node: Node) -> None:
     """Reshape and similar operators, Transpose, Expand: a view of the operand, or a copy of it."""
     source = at.array(node.inputs[0])
     if node.output in at.arrays:  # the operand was stored in the place of this result
@@ -38,7 +38,7 @@ def view(at: Lowering, node: Node) -> None:
         at.arrays[node.output] = found
 
 
-def cut(at: Lowering, node: Node) -> None:
+def cut(at: NodeLowering, node: Node) -> None:
     """Slice: a window; reversed elements, or rows cut by a joined axis, are moved by the host."""
     source = at.array(node.inputs[0])
     given = [at.number(name) for name in node.inputs[1:]]
@@ -57,7 +57,7 @@ def cut(at: Lowering, node: Node) -> None:
     at.arrays[node.output] = source
 
 
-def split(at: Lowering, node: Node) -> None:
+def split(at: NodeLowering, node: Node) -> None:
     """Split: a window for each part."""
     source = at.array(node.inputs[0])
     axis, start = int(node.attrs.get("axis", 0)) % len(source.axes), 0
@@ -71,7 +71,7 @@ def split(at: Lowering, node: Node) -> None:
         start += size
 
 
-def concat(at: Lowering, node: Node) -> None:
+def concat(at: NodeLowering, node: Node) -> None:
     """Concat: parts that were not stored into the joined tensor by their operator are copied there."""
     for place, name in enumerate(node.inputs):
         made = at.arrays.get(name) if at.net.values[name].level > 1 and node.inputs.count(name) == 1 else None
@@ -84,7 +84,7 @@ def concat(at: Lowering, node: Node) -> None:
         at.copied(node, at.array(name).spread(target.shape), target, suffix)
 
 
-def _part(at: Lowering, node: Node, place: int) -> Strided | None:
+def _part(at: NodeLowering, node: Node, place: int) -> Strided | None:
     """Return the part of a joined tensor at a place; one value may be at several."""
     at.part_of(node, node.inputs[place])
     axis = int(node.attrs["axis"]) % len(at.arrays[node.output].axes)
@@ -92,7 +92,7 @@ def _part(at: Lowering, node: Node, place: int) -> Strided | None:
     return at.arrays[node.output].sliced(axis, sum(sizes[:place]), sizes[place])
 
 
-def gather(at: Lowering, node: Node) -> None:
+def gather(at: NodeLowering, node: Node) -> None:
     """Gather: rows of a table at ids, a window for neighbouring places, otherwise the host."""
     values = [at.net.values[name] for name in node.inputs[:2]]
     if is_look_up(values) and node.attrs.get("axis", 0) == 0:
@@ -117,7 +117,7 @@ def gather(at: Lowering, node: Node) -> None:
     foreign(at, node)
 
 
-def _look_up(at: Lowering, node: Node) -> None:
+def _look_up(at: NodeLowering, node: Node) -> None:
     """An embedding: a row of a table for each id."""
     table = at.array(node.inputs[0])
     ids = at.net.values[node.inputs[1]]
@@ -146,7 +146,7 @@ def _look_up(at: Lowering, node: Node) -> None:
     at.apply("embedding", node, [windows])
 
 
-def tile(at: Lowering, node: Node) -> None:
+def tile(at: NodeLowering, node: Node) -> None:
     """Tile: repeated axes of one element are a view; others are copied."""
     source, shape = at.array(node.inputs[0]), at.net.values[node.output].shape or ()
     if all(size == 1 or size == wanted for size, wanted in zip(source.shape, shape, strict=True)):
@@ -155,7 +155,7 @@ def tile(at: Lowering, node: Node) -> None:
         foreign(at, node)
 
 
-RULES: dict[str, Callable[[Lowering, Node], None]] = {
+RULES: dict[str, Callable[[NodeLowering, Node], None]] = {
     **dict.fromkeys(
         ("Reshape", "Squeeze", "Unsqueeze", "Flatten", "Transpose", "Expand", "Identity", "Cast", "CastLike"), view
     ),

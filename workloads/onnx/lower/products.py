@@ -14,10 +14,10 @@ from workloads.onnx.net import Level, Node
 from workloads.onnx.strided import Axis, Common, Strided, joined, loops
 
 if TYPE_CHECKING:
-    from workloads.onnx.lower.lowering import Lowering
+    from workloads.onnx.lower.lowering import NodeLowering
 
 
-def matmul(at: Lowering, node: Node) -> None:
+def matmul(at: NodeLowering, node: Node) -> None:
     """A product of matrices with equal outer axes, or with one matrix for all rows."""
     values = at.net.values
     relu = at.relu_behind(node)
@@ -37,7 +37,7 @@ def matmul(at: Lowering, node: Node) -> None:
     add_product(at, node, a, b, target, bias, "relu" if relu else "none")
 
 
-def gemm(at: Lowering, node: Node) -> None:
+def gemm(at: NodeLowering, node: Node) -> None:
     """Gemm: A or B transposed; C a row, or a matrix that is added."""
     relu = at.relu_behind(node)
     a = at.array(node.inputs[0])
@@ -58,7 +58,14 @@ def gemm(at: Lowering, node: Node) -> None:
 
 
 def add_product(
-    at: Lowering, node: Node, a: Strided, b: Strided, c: Strided, bias: Strided | None, activation: str, name: str = ""
+    at: NodeLowering,
+    node: Node,
+    a: Strided,
+    b: Strided,
+    c: Strided,
+    bias: Strided | None,
+    activation: str,
+    name: str = "",
 ) -> None:
     """Add A B (+ bias): one operator, or one for each step of outer axes that no window covers."""
     attrs: dict[str, object] = {"activation": activation}
@@ -80,7 +87,7 @@ def add_product(
     at.apply("matmul", node, [(*one[:2], *one[3:], one[2]) for one in views], name, **attrs)
 
 
-def _turned(at: Lowering, node: Node, array: Strided, rows_behind: bool) -> tuple[Strided, bool]:
+def _turned(at: NodeLowering, node: Node, array: Strided, rows_behind: bool) -> tuple[Strided, bool]:
     """Return an operand whose last two axes are each one run, one of them of stride 1, and the index of that axis."""
     *_, first, second = array.axes
     if array.row_stride_one() and (len(first) < 2 or rows_behind):
@@ -90,7 +97,7 @@ def _turned(at: Lowering, node: Node, array: Strided, rows_behind: bool) -> tupl
     return at.copied(node, array).spread(array.shape), False
 
 
-def _outer_loops(at: Lowering, arrays: Sequence[Strided], transposed_a: bool) -> list[Common] | None:
+def _outer_loops(at: NodeLowering, arrays: Sequence[Strided], transposed_a: bool) -> list[Common] | None:
     """Return the loops over outer axes and rows, outermost first; B has no step along rows."""
     places = [array.axes for array in arrays]
     rank = len(arrays[2].axes)
@@ -150,7 +157,7 @@ def _view(tensor: str, batch: int, rows: int, cols: int, row: int, step: int, of
     return View(tensor, count, rows, cols, row, step if count > 1 else rows * row, offset)
 
 
-def attention(at: Lowering, node: Node) -> None:
+def attention(at: NodeLowering, node: Node) -> None:
     """Softmax(Q K^T + bias) V: each step has its own tensor of scores, so that softmax is fused."""
     arrays = [four(at, node, name) for name in node.inputs[:3]]
     q, k, v = arrays
@@ -176,7 +183,7 @@ def attention(at: Lowering, node: Node) -> None:
         add_product(at, node, shares, v1, c1, None, "none", names[2])
 
 
-def four(at: Lowering, node: Node, name: str) -> Strided:
+def four(at: NodeLowering, node: Node, name: str) -> Strided:
     """Return an operand of attention with four axes."""
     array = at.array(name)
     return array if len(array.axes) == 4 else replace(array, axes=((), *array.axes))
@@ -218,4 +225,4 @@ def _by_step(
             yield part(q), part(k), part(v), part(c), None if bias is None else part(bias)
 
 
-RULES: dict[str, Callable[[Lowering, Node], None]] = {"MatMul": matmul, "Gemm": gemm, ATTENTION: attention}
+RULES: dict[str, Callable[[NodeLowering, Node], None]] = {"MatMul": matmul, "Gemm": gemm, ATTENTION: attention}

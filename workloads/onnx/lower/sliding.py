@@ -18,7 +18,7 @@ from workloads.onnx.net import Node
 from workloads.onnx.strided import Strided
 
 if TYPE_CHECKING:
-    from workloads.onnx.lower.lowering import Lowering
+    from workloads.onnx.lower.lowering import NodeLowering
 
 
 def _window(node: Node, kernel: list[int], shape: tuple[int, ...], out: tuple[int, ...]) -> dict[str, Any]:
@@ -77,7 +77,7 @@ def _end(size: int, results: int, wide: int, stride: int, before: int, behind: i
     return None if positions(size, wide, stride, before) == results else behind
 
 
-def conv(at: Lowering, node: Node) -> None:
+def conv(at: NodeLowering, node: Node) -> None:
     """A convolution; one of non-overlapping windows on an input, or along one axis, becomes the equal product."""
     shape, weights, out = (at.net.values[name].shape or () for name in (*node.inputs[:2], node.output))
     kernel, groups = list(weights[2:]), int(node.attrs.get("group", 1))
@@ -119,7 +119,7 @@ def _one_row(node: Node, kernel: list[int], shape: tuple[int, ...], out: tuple[i
     return _window(replace(node, attrs=attrs), [1, *kernel], *as_image)
 
 
-def series(at: Lowering, node: Node) -> None:
+def series(at: NodeLowering, node: Node) -> None:
     """A convolution along one axis: a product whose rows of A are neighbouring frames, windows that overlap.
 
     Zeros on both ends are stored before the run. Images of one column are also such series.
@@ -147,7 +147,7 @@ def series(at: Lowering, node: Node) -> None:
     add_product(at, node, taken, Strided.dense(weight.name, (taps * channels, out_channels)), c, bias, "none")
 
 
-def _frames(at: Lowering, node: Node, batch: int, channels: int, frames: int, before: int, held: int) -> Strided:
+def _frames(at: NodeLowering, node: Node, batch: int, channels: int, frames: int, before: int, held: int) -> Strided:
     """Return the frames [sequences, held, channels] that a convolution along one axis reads, zeros around them."""
     name = node.inputs[0]
     if name in at.net.inputs and name not in at.arrays:
@@ -170,7 +170,7 @@ def channels_last(shape: tuple[int, ...]) -> Strided:
     return Strided.dense("", shape, [0, *range(2, len(shape)), 1])
 
 
-def pixels(at: Lowering, node: Node, name: str) -> View:
+def pixels(at: NodeLowering, node: Node, name: str) -> View:
     """Return an image as rows of pixels, copied if it is not stored so."""
     array = at.array(name)
     shape = array.shape
@@ -186,7 +186,13 @@ def pixels(at: Lowering, node: Node, name: str) -> View:
 
 
 def put(
-    at: Lowering, node: Node, kind: str, views: list[View], target: Strided, out: tuple[int, ...], attrs: dict[str, Any]
+    at: NodeLowering,
+    node: Node,
+    kind: str,
+    views: list[View],
+    target: Strided,
+    out: tuple[int, ...],
+    attrs: dict[str, Any],
 ) -> None:
     """Add an operator whose result is pixels as rows; it is copied if its place has another layout."""
     rows = rows_of(target, out)
@@ -210,7 +216,7 @@ def rows_of(target: Strided, shape: tuple[int, ...]) -> View | None:
     return View(flat.tensor, 1, count, shape[1], row, count * row, flat.offset)
 
 
-def _patches(at: Lowering, node: Node, shape: tuple[int, ...], out: tuple[int, ...], kernel: list[int]) -> None:
+def _patches(at: NodeLowering, node: Node, shape: tuple[int, ...], out: tuple[int, ...], kernel: list[int]) -> None:
     """Patches of an input as rows, in the caller's layout, times the filters."""
     depth = shape[1] * kernel[0] * kernel[1]
     count = shape[0] * out[2] * out[3]
@@ -224,7 +230,7 @@ def _patches(at: Lowering, node: Node, shape: tuple[int, ...], out: tuple[int, .
     add_product(at, node, a, Strided.dense(weight.name, (depth, out[1])), c, bias, "none")
 
 
-def pool(at: Lowering, node: Node) -> None:
+def pool(at: NodeLowering, node: Node) -> None:
     """Max or average pooling."""
     shape, out = (at.net.values[name].shape or () for name in (node.inputs[0], node.output))
     if len(shape) != 4:
@@ -236,7 +242,7 @@ def pool(at: Lowering, node: Node) -> None:
     put(at, node, kind, [image], target, out, {"in_rows": shape[2], "in_cols": shape[3], **window})
 
 
-def global_average(at: Lowering, node: Node) -> None:
+def global_average(at: NodeLowering, node: Node) -> None:
     """The mean of each image: a row of ones times its pixels; the divisor is folded into the scale."""
     shape = at.net.values[node.inputs[0]].shape or ()
     count = shape[2] * shape[3] if len(shape) == 4 else shape[-1]
@@ -251,7 +257,7 @@ def global_average(at: Lowering, node: Node) -> None:
     add_product(at, node, Strided.dense(ones.name, (1, count)), flat, target, None, "none")
 
 
-def conv_transpose(at: Lowering, node: Node) -> None:
+def conv_transpose(at: NodeLowering, node: Node) -> None:
     """A transposed convolution: a product whose results are patches; overlapping patches are added by the host."""
     shape, weights = (at.net.values[name].shape or () for name in node.inputs[:2])
     if len(shape) != 4 or int(node.attrs.get("group", 1)) != 1:
@@ -276,7 +282,7 @@ def conv_transpose(at: Lowering, node: Node) -> None:
         at.foreign(node, [patches], target, "sum of patches", f"{node.name}.sum")
 
 
-RULES: dict[str, Callable[[Lowering, Node], None]] = {
+RULES: dict[str, Callable[[NodeLowering, Node], None]] = {
     "Conv": conv,
     "MaxPool": pool,
     "AveragePool": pool,

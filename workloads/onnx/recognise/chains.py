@@ -76,7 +76,7 @@ REDUCTIONS: dict[str, Callable[..., Any]] = {
 
 
 @dataclass
-class Chain:
+class NodeChain:
     """Nodes that depend only on ``source`` and on numbers, in order; ``others``: further operands, by name."""
 
     source: str
@@ -96,9 +96,9 @@ class Chain:
         return [node for node in self.nodes if id(node) in needed]
 
 
-def grown(net: Net, source: str, takes: Callable[[Node, set[str]], bool]) -> Chain:
+def grown(net: Net, source: str, takes: Callable[[Node, set[str]], bool]) -> NodeChain:
     """Return the chain of nodes after ``source`` that ``takes`` accepts, given the names inside."""
-    chain, inside = Chain(source), {source}
+    chain, inside = NodeChain(source), {source}
     waiting = list(net.readers(source))
     seen: set[int] = set()
     while waiting and len(chain.nodes) < LONGEST:

@@ -14,7 +14,7 @@ import numpy as np
 
 from workloads.onnx.net import Array, Level, Net, Node
 from workloads.onnx.recognise import chains
-from workloads.onnx.recognise.chains import ELEMENTS, REDUCTIONS, Chain
+from workloads.onnx.recognise.chains import ELEMENTS, REDUCTIONS, NodeChain
 
 TOLERANCE = 1e-4
 """Tolerance relative to the largest result: half-precision constants differ by up to 5e-4.
@@ -172,7 +172,7 @@ def _over_last(net: Net, node: Node, rank: int) -> bool:
     return axes is not None and [axis % rank for axis in axes] == [rank - 1]
 
 
-def _run(net: Net, chain: Chain, shape: tuple[int, ...]) -> tuple[dict[str, Array], Array]:
+def _run(net: Net, chain: NodeChain, shape: tuple[int, ...]) -> tuple[dict[str, Array], Array]:
     """Return the result of each node on sample rows, sampled rows of weights, and the sample."""
     names = {name for node in chain.nodes for name in node.inputs if name}
     weights = sorted(name for name in names if name != chain.source and _is_row(net, name, shape))

@@ -17,7 +17,7 @@ import numpy as np
 from workloads.onnx.expand import ROPE
 from workloads.onnx.net import Array, Level, Net, Node
 from workloads.onnx.recognise import chains
-from workloads.onnx.recognise.chains import Chain
+from workloads.onnx.recognise.chains import NodeChain
 
 MOVES = frozenset(
     [
@@ -44,7 +44,7 @@ ROWS = 1 << 12
 
 Above it the chain is left unchanged.
 """
-MOST = 1 << 25
+MAX_ELEMENTS = 1 << 25
 
 
 def recognise(net: Net) -> None:
@@ -61,7 +61,7 @@ def _one(net: Net, source: str, known: dict[tuple[Any, ...], tuple[int, bool, in
         return
     chain = chains.grown(net, source, lambda node, inside: _takes(net, node, inside))
     shape = net.values[source].shape or ()
-    if net.values[source].elements > MOST or shape[-1] % 2:
+    if net.values[source].elements > MAX_ELEMENTS or shape[-1] % 2:
         return
     tables = _tables(net, chain)
     if not 1 < len(tables) <= MAX_TABLES:
@@ -99,14 +99,14 @@ def _takes(net: Net, node: Node, inside: set[str]) -> bool:
     return all(name in inside or not name or net.values[name].data is not None for name in node.inputs)
 
 
-def _tables(net: Net, chain: Chain) -> list[str]:
+def _tables(net: Net, chain: NodeChain) -> list[str]:
     """Return the tables of cosines and sines: the factors other than single numbers."""
     inside = {name for node in chain.nodes for name in node.outputs} | {chain.source}
     outer = [name for node in chain.nodes if node.op == "Mul" for name in node.inputs if name not in inside]
     return list(dict.fromkeys(name for name in outer if not chains.is_number(net, name)))
 
 
-def _signature(net: Net, chain: Chain, tables: list[str]) -> tuple[Any, ...]:
+def _signature(net: Net, chain: NodeChain, tables: list[str]) -> tuple[Any, ...]:
     """Return a key equal for chains of the same form, as layers repeat."""
     numbers: dict[str, Any] = {chain.source: ("x", net.values[chain.source].shape)}
     numbers |= {name: ("t", place, net.values[name].shape) for place, name in enumerate(tables)}
@@ -121,11 +121,11 @@ def _signature(net: Net, chain: Chain, tables: list[str]) -> tuple[Any, ...]:
     return tuple(parts)
 
 
-def _closed_at(net: Net, chain: Chain, node: Node) -> bool:
+def _closed_at(net: Net, chain: NodeChain, node: Node) -> bool:
     return chains.closed(net, chain.up_to(node))
 
 
-def _recognised(net: Net, chain: Chain, tables: list[str], shape: tuple[int, ...]) -> tuple[int, bool, int] | None:
+def _recognised(net: Net, chain: NodeChain, tables: list[str], shape: tuple[int, ...]) -> tuple[int, bool, int] | None:
     """Return (index of the last node, pairs are neighbours, rotated columns), None if the chain is not a rotation."""
     x = np.random.default_rng(0).uniform(1, 2, shape).astype(np.float32)
     places = [place for place, node in enumerate(chain.nodes) if net.values[node.output].shape == shape]
@@ -162,7 +162,7 @@ def _turned(x: Array, y: Array) -> tuple[bool, int] | None:
     return None
 
 
-def _run(net: Net, chain: Chain, values: dict[str, Array]) -> bool:
+def _run(net: Net, chain: NodeChain, values: dict[str, Array]) -> bool:
     """Compute the chain on samples into ``values``; return False for a node of unknown form."""
     for node in chain.nodes:
         given = [values[name] if name in values else net.values[name].data if name else None for name in node.inputs]
