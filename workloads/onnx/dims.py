@@ -92,7 +92,8 @@ def _axes(what: str, value: onnx.ValueInfoProto) -> list[str | int]:
         if dim.HasField("dim_value") and not name and dim.dim_value > 0:
             if dim.dim_value > MAX_SIZE:
                 raise InputError(
-                    f"{what}: input {value.name!r}: axis {index} has {dim.dim_value:,} elements, must be 1 to {MAX_SIZE:,}"
+                    f"{what}: input {value.name!r}: axis {index} has {dim.dim_value:,} elements, "
+                    f"must be 1 to {MAX_SIZE:,}"
                 )
             axes.append(dim.dim_value)
         else:
