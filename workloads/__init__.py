@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sim.base.errors import InputError, did_you_mean
+from sim.base.errors import InputError, demand, did_you_mean
 from sim.base.reading import read_json
 from sim.graph import Graph
 from sim.sparsity.masks import files
@@ -108,6 +108,7 @@ def build(name: str, **sizes: object) -> Graph:
 
     Raises InputError for an unknown name or size, an illegal size, an unreadable file or a wrong graph.
     """
+    demand("name", name, str, 'a workload name or the path of a file as text, e.g. "bert-base"')
     if name in WORKLOADS:
         return built(name, WORKLOADS[name], sizes)
     if name.endswith(".json") or (name not in (networks := _networks()) and Path(name).is_dir()):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from sim.base.errors import InputError, did_you_mean
+from sim.base.errors import InputError, demand, did_you_mean
 from sim.base.reading import read_json
 from sim.graph import Graph, Op, Tensor, View
 
@@ -13,9 +13,10 @@ FORMAT = "carat-graph-1"
 """Name and version of the format; a file without one is of this version."""
 
 
-def load(path: Path) -> Graph:
+def load(path: Path | str) -> Graph:
     """Read a graph from the JSON file ``path``. Raises InputError (unreadable, not JSON, a wrong graph)."""
-    data = read_json(path)
+    demand("path", path, (Path, str), 'the path of a file, e.g. "graph.json"')
+    data = read_json(Path(path))
     try:
         return from_dict(data)
     except InputError as error:

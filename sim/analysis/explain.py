@@ -144,6 +144,8 @@ def speedup(result: Result, remedy: Remedy) -> float | None:
 
 def timeline(result: Result, op: str, invocation: int) -> npt.NDArray[np.void]:
     """Run one invocation of ``op`` again from its start state and return its command timeline."""
+    demand("result", result, Result, "a Result, as sim.simulate returns it")
+    demand("invocation", invocation, int, "a whole number, 0 for the first")
     refuse(result.hardware, f"timeline of {op}")
     step = result.step(op)
     if not 0 <= invocation < len(step.works):

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from sim.analysis.rows import MAX_NUMBER, read_rows
 from sim.base.errors import InputError, demand, some
 from sim.base.files import write_whole
-from sim.base.reading import read_text
+from sim.base.reading import read_json
 from sim.base.toml import flat
 from sim.base.version import code_version
 from sim.run import columns
@@ -309,11 +309,10 @@ def _name(path: Path, others: Sequence[Path]) -> str:
 
 
 def _json(path: Path) -> dict[str, Any]:
-    text = read_text(path, what="JSON file")
     try:
-        content = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: damaged, no JSON: {error}. Save the run again") from error
+        content = read_json(path, f"{path}: damaged")
+    except InputError as error:
+        raise InputError([f"{problem}. Save the run again" for problem in error.problems]) from None
     if not isinstance(content, dict):
         raise InputError(f"{path}: damaged: a JSON object is expected. Save the run again")
     return content

@@ -45,6 +45,12 @@ def demand(name: str, given: object, kinds: type | tuple[type, ...], example: st
         raise InputError(f"{name}: {str(given)[:60]!r} must be {example}")
 
 
+def given_twice(names: Iterable[str], advice: str = "give one of them") -> list[str]:
+    """Return a problem for each name that occurs more than once: no value may be dropped silently."""
+    listed = list(names)
+    return [f"{name} is given twice; {advice}" for name in dict.fromkeys(listed) if listed.count(name) > 1]
+
+
 def some(problems: Sequence[str]) -> list[str]:
     """Return the first problems and the number of the others: a file of another model has hundreds of wrong tensors."""
     rest = len(problems) - MAX_PROBLEMS

@@ -11,10 +11,12 @@ import os
 import stat
 import tomllib
 import zlib
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sim.base.errors import InputError
+from sim.base.numbers import exact
 
 if TYPE_CHECKING:
     import numpy as np
@@ -124,11 +126,11 @@ class _Duplicate(ValueError):
 def parse_json(text: str, where: str) -> Any:
     """Return a JSON text as plain data. ``where``: its name in errors."""
     try:
-        return json.loads(text, object_pairs_hook=_no_duplicates)
+        return json.loads(text, object_pairs_hook=_no_duplicates, parse_float=exact)
     except json.JSONDecodeError as error:
         message = f"{where}: line {error.lineno}, column {error.colno}: not JSON: {error.msg}"
         raise InputError(message[: len(where) + MESSAGE_CHARACTERS]) from None
-    except _Duplicate as error:
+    except (_Duplicate, InputError) as error:
         raise InputError(f"{where}: {error}") from None
     except (ValueError, RecursionError) as error:
         raise InputError(f"{where}: not JSON that can be read: {_why(error)}") from None
@@ -143,11 +145,19 @@ def read_toml(path: Path, where: str | None = None) -> dict[str, Any]:
     """Return the tables of a TOML file; errors name file, line and column. ``where``: its name in errors."""
     where = where or str(path)
     try:
-        return tomllib.loads(read_text(path, what="TOML file"))
+        text = read_text(path, what="TOML file")
+        return tomllib.loads(text, parse_float=partial(_exact, where))
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{where}: not valid TOML: {str(error)[:MESSAGE_CHARACTERS]}") from None
     except (ValueError, RecursionError) as error:
         raise InputError(f"{where}: not TOML that can be read: {_why(error)}") from None
+
+
+def _exact(where: str, text: str) -> float:
+    try:
+        return exact(text)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
 
 
 def _why(error: Exception) -> str:

@@ -99,7 +99,7 @@ class Store:
             self._db.execute("PRAGMA synchronous=FULL")
             for statement in SCHEMA:
                 self._db.execute(statement)
-        except (OSError, sqlite3.Error) as error:
+        except (OSError, ValueError, sqlite3.Error) as error:  # ValueError: a NUL in the name
             raise InputError(f"store {self.path}: cannot be opened as a sweep store: {error}") from error
 
     def get(self, key: str) -> dict[str, Any] | None:

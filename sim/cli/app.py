@@ -7,8 +7,10 @@ from importlib import import_module
 from typing import Any, get_type_hints
 
 import typer
+from typer.core import TyperCommand
 from typer.models import ParameterInfo
 
+from sim.base.errors import InputError, given_twice
 from sim.base.version import code_version
 
 COMMANDS = {
@@ -41,6 +43,23 @@ COMMANDS = {
 """Command -> module of this room and function in it, in the order of `--help`."""
 
 
+class Once(TyperCommand):
+    """A command whose options of one value may be given once: the parser would take the last and drop the others."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the arguments. Raises InputError for an option that is given twice."""
+        _, _, order = self.make_parser(ctx).parse_args(args=list(args))
+        names = [max(one.opts, key=len) for one in order if one.param_type_name == "option" and _is_single(one)]
+        if problems := given_twice(names):
+            raise InputError(problems)
+        return super().parse_args(ctx, args)
+
+
+def _is_single(option: Any) -> bool:
+    """Return whether an option has one value."""
+    return not (option.multiple or option.is_flag)
+
+
 def app_of(commands: Iterable[str]) -> typer.Typer:
     """Return the command line with these commands."""
     app = typer.Typer(
@@ -53,7 +72,7 @@ def app_of(commands: Iterable[str]) -> typer.Typer:
     )
     for name in commands:
         module, _, function = COMMANDS[name].partition(":")
-        app.command(name=name)(getattr(import_module(f"sim.cli.{module}"), function))
+        app.command(name=name, cls=Once)(getattr(import_module(f"sim.cli.{module}"), function))
     app.callback(invoke_without_command=True)(version)
     _as_written(app)
     return app

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from sim.analysis.tables import write_table
-from sim.base.errors import InputError
+from sim.base.errors import InputError, given_twice
+from sim.base.numbers import decimal
 from sim.cli import REFUSED, common, options
 from sim.cli.sweep import check_table, grid_of, print_points, requested, table_json
 
@@ -77,12 +78,13 @@ class MachineSearch:
 
 def _pairs(option: str, given: list[str] | None) -> dict[str, float]:
     """Return NAME=NUMBER options; a number may have the unit KiB or MiB. Raises InputError."""
-    found, problems = {}, []
+    found = {}
+    problems = given_twice(f"{option} {text.partition('=')[0]}" for text in given or ())
     for text in given or ():
         name, _, number = text.partition("=")
         digits, factor = (number[:-3], 1024.0) if number.endswith("MiB") else (number.removesuffix("KiB"), 1.0)
         try:
-            found[name] = float(digits) * factor
+            found[name] = decimal(digits) * factor
         except ValueError:
             problems.append(f"{option} {text}: must be NAME=NUMBER, e.g. {'sram=320' if 'con' in option else 'gpt2=2'}")
     if problems:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from sim.base.errors import InputError
+from sim.base.numbers import decimal
 from sim.cli import common
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ HEADINGS = ("layer", "inputs", "cycles", "energy uJ")
 def read(given: str | None) -> tuple[float, ...] | None:
     """Return ``--exits`` as numbers, None without that option. Raises InputError for text that is no number."""
     try:
-        return None if given is None else tuple(float(word) for word in given.split(","))
+        return None if given is None else tuple(decimal(word) for word in given.split(","))
     except ValueError as error:
         raise InputError(f"--exits {given!r:.60}: must be a share for each layer, e.g. 0.25,0.25,0.5") from error
 

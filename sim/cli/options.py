@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 import typer
 
-from sim.base.errors import InputError
+from sim.base.errors import InputError, given_twice
 
 if TYPE_CHECKING:
     from sim.run.request import Request
@@ -250,7 +250,10 @@ def settings(given: Sequence[str] | None, cpu: str | None = None) -> dict[str, o
     """Return ``--set key=value`` and ``--cpu`` as overrides. Raises InputError for what has no ``=``."""
     from sim.hardware import parse_settings  # pydantic: not for --help
 
-    return ({} if cpu is None else {"cpu.prices": cpu}) | parse_settings(given or ())
+    changed = parse_settings(given or ())
+    if cpu is not None and "cpu.prices" in changed:
+        raise InputError("--cpu is short for --set cpu.prices: give one of them")
+    return ({} if cpu is None else {"cpu.prices": cpu}) | changed
 
 
 NAMED_SIZES = ("seq", "batch", "phase", "kv", "dim", "unknown")
@@ -260,7 +263,9 @@ NAMED_SIZES = ("seq", "batch", "phase", "kv", "dim", "unknown")
 def sizes(named: Mapping[str, int | str | None], given: Sequence[str] | None) -> dict[str, int | str]:
     """Return the workload's size arguments. Raises InputError for a size without a name or a value."""
     chosen: dict[str, int | str] = {name: value for name, value in named.items() if value is not None}
-    problems = []
+    names = [text.partition("=")[0].strip() for text in given or ()]
+    problems = given_twice(f"--size {name}" for name in names)
+    problems += [f"--{name} and --size {name} are the same size; give one of them" for name in chosen if name in names]
     for text in given or ():
         name, equals, value = (part.strip() for part in text.partition("="))
         if not (name and equals and value):
@@ -298,13 +303,16 @@ def _pruning(prune: str | None, saliency: Path | None, weights: Path | None) -> 
 def schedules(given: Sequence[str] | None) -> dict[str, str]:
     """Return ``--schedule`` options as a mapping: operator pattern -> schedules; one without a name is for all."""
     split = [text.rpartition("=") for text in given or ()]
+    named = (f"--schedule {name.strip()}=" if equals else "--schedule" for name, equals, _ in split)
+    if problems := given_twice(named, "join schedules by +, those of different points of a sweep by commas"):
+        raise InputError(problems)
     return {name.strip() if equals else "*": schedule.strip() for name, equals, schedule in split}
 
 
 def by_hand(tiles: Sequence[str] | None) -> dict[str, dict[str, Any]]:
     """Return ``--tile`` options as a mapping: operator pattern -> fields of a work item. Raises InputError."""
     mapping: dict[str, dict[str, Any]] = {}
-    problems = []
+    problems = given_twice(f"--tile {text.partition('=')[0]}" for text in tiles or ())
     for text in tiles or ():
         name, _, rest = text.partition("=")
         numbers, words = rest.split(",")[:3], rest.split(",")[3:]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sim.analysis.tables import write_table
-from sim.base.errors import InputError
+from sim.base.errors import InputError, given_twice
 from sim.base.reading import read_text
 from sim.cli import common, options
 from sim.cli.sweep import check_table, table_json
@@ -130,7 +130,8 @@ def _shrunk(machine: Any, quality: Quality | Mapping[Candidate, float], how: Sma
 
 
 def _steps(given: list[str]) -> list[tuple[str, list[Any]]]:
-    found, problems = [], []
+    found = []
+    problems = given_twice((f"--step {text.partition('=')[0]}" for text in given), "list all values in one")
     for text in given:
         field, _, values = text.partition("=")
         if field not in ("heads", "ffn", "tokens", "pattern") or not values:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sim.analysis.tables import check_output, write_table
-from sim.base.errors import InputError
+from sim.base.errors import InputError, given_twice
 from sim.cli import INTERRUPTED, common, options
 
 if TYPE_CHECKING:
@@ -154,7 +154,10 @@ def requested(request: Request) -> dict[str, Any]:
 
 def grid_of(request: Request, grid: list[str] | None) -> dict[str, list[Any]]:
     """Return the grid: settings that all points share, and the lists of ``--grid``. Raises InputError."""
-    return {**{key: [value] for key, value in request.overrides}, **parse_grid(grid)}
+    shared, listed = {key: [value] for key, value in request.overrides}, parse_grid(grid)
+    if problems := [f"{key} is given by --set and by --grid; give one of them" for key in listed if key in shared]:
+        raise InputError(problems)
+    return {**shared, **listed}
 
 
 def table_json(table: pd.DataFrame) -> str:
@@ -182,7 +185,8 @@ def parse_grid(given: list[str] | None) -> dict[str, list[Any]]:
     from sim.hardware import parse_settings  # pydantic: not for --help
 
     grid: dict[str, list[Any]] = {}
-    problems = []
+    names = [f"--grid {text.partition('=')[0]}" for text in given or ()]
+    problems = given_twice(names, "list all values in one: KEY=V1,V2,...")
     for text in given or ():
         key, equals, values = text.partition("=")
         if not equals or not key or not values:

@@ -37,6 +37,12 @@ class Graph:
     sizes: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
+        demand(f"graph {self.name}: tensors", self.tensors, Mapping, "a mapping of names to Tensors")
+        demand(f"graph {self.name}: ops", self.ops, Iterable, "a tuple of Ops")
+        for tensor in self.tensors.values():
+            demand(f"graph {self.name}: tensors", tensor, Tensor, "a Tensor")
+        for op in self.ops:
+            demand(f"graph {self.name}: ops", op, Op, "an Op")
         self._fill(self.tensors, self.ops, rule_problems(self.tensors, tuple(self.ops)))
 
     def _fill(self, tensors: Mapping[str, Tensor], ops: Iterable[Op], problems: Sequence[str]) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from sim.base.errors import InputError, did_you_mean
+from sim.base.errors import InputError, demand, did_you_mean, given_twice
+from sim.base.numbers import exact
 from sim.hardware import legality, units
 from sim.hardware.dram.legality import dram_problems
 from sim.hardware.explain import literal, removed, schema_bounds, schema_problems
@@ -40,6 +41,9 @@ def load(source: Source, overrides: Mapping[str, object] | None = None) -> Hardw
     ``overrides``: dotted keys, e.g. ``{"scratchpad.capacity": "512KiB", "memory.latency_cycles": 100}``.
     Raises InputError with every problem found: unknown preset or key, wrong unit, broken rule, bad TOML.
     """
+    demand(
+        "machine", source, (Hardware, str, Path, Mapping), 'a name, a file, tables or a Hardware, e.g. "gemmini_ibert"'
+    )
     if isinstance(source, Hardware):
         return source.with_(overrides) if overrides else source
     where = "hardware" if isinstance(source, Mapping) else str(source)
@@ -51,8 +55,10 @@ def load(source: Source, overrides: Mapping[str, object] | None = None) -> Hardw
 
 def build(description: Mapping[str, Any], overrides: Mapping[str, object], where: str) -> Hardware:
     """Return the machine of a complete description with dotted overrides applied; see `load`."""
+    demand("overrides", overrides, Mapping, 'a mapping, e.g. {"memory.latency_cycles": 100}')
     tables: dict[str, dict[str, None]] = {}
     for dotted in overrides:
+        demand("overrides", dotted, str, 'the text of a key, e.g. "memory.latency_cycles"')
         table, _, key = dotted.rpartition(".")
         tables.setdefault(f"{table}." if table else "", {})[key] = None
     if twice := [problem for table, keys in tables.items() for problem in _named_twice(keys, table)]:
@@ -127,15 +133,18 @@ def _further_changes(problems: Iterable[str], nearest: Mapping[str, object]) -> 
 
 def parse_settings(settings: Iterable[str]) -> dict[str, object]:
     """Return overrides from strings ``key=value``; values are read as TOML, else as plain text."""
+    settings = list(settings)
     overrides: dict[str, object] = {}
-    problems = []
+    problems = given_twice(f"--set {key.strip()}" for key, _, _ in (text.partition("=") for text in settings))
     for text in settings:
         key, equals, value = text.partition("=")
         if not equals or not key.strip() or not value.strip():
             problems.append(f"--set {text!r}: expected key=value, e.g. scratchpad.capacity=512KiB")
             continue
         try:
-            overrides[key.strip()] = tomllib.loads(f"value = {value}")["value"]
+            overrides[key.strip()] = tomllib.loads(f"value = {value}", parse_float=exact)["value"]
+        except InputError as error:
+            problems.append(f"--set {key.strip()}: {error}")
         except tomllib.TOMLDecodeError:
             overrides[key.strip()] = value.strip()
     if problems:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from sim.base.errors import InputError
+from sim.base.errors import InputError, demand
 from sim.lower.conv.tiling import NAMES as CONV_AXES
 from sim.lower.work import Conv, Dataflow, Halves, Matmul, Norm, Resident, ResidualAdd, Work
 
@@ -84,4 +84,5 @@ def tiled(work: Work) -> Tiled:
     """Return ``work`` if it has tiles to choose. Raises InputError if it has none."""
     if isinstance(work, Tiled):
         return work
+    demand("work", work, get_args(Work), "a work item, as sim.lower.build.matmul(64, 64, 64) returns it")
     raise InputError(f"{type(work).__name__}: has no tiles to choose (dense operators have)")

@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Unpack
 
-from sim.base.errors import InputError, did_you_mean
+from sim.base.errors import InputError, demand, did_you_mean
 from sim.cost import energy
 from sim.cost.energy import COUNTERS
 from sim.hardware import Hardware
@@ -120,6 +120,7 @@ def search(
     """
     if unknown := shared.keys() - Shared.__annotations__.keys():
         raise TypeError(f"search() got an unexpected keyword argument {min(unknown)!r}")
+    demand("hw", hw, Hardware, 'a machine, as sim.hardware.load("gemmini_ibert") returns it')
     problems = []
     if objective not in OBJECTIVES:
         problems.append(f"objective {objective!r} is unknown{did_you_mean(objective, OBJECTIVES)}")

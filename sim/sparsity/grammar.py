@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from sim.base.errors import InputError, did_you_mean
+from sim.base.numbers import DECIMAL, LEAST, exact
 from sim.sparsity.edits import attention
 from sim.sparsity.masks.zeros import SCHEMES, ZeroRule
 
@@ -97,5 +98,8 @@ def scheme_problems(scheme: str, pattern: str) -> list[str]:
 
 
 def number(text: str) -> float | None:
-    """Return ``text`` as a number, or None."""
-    return float(text) if re.fullmatch(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*", text) else None
+    """Return ``text`` as a number, or None. Raises InputError for one too small for double precision."""
+    try:
+        return exact(text) if DECIMAL.fullmatch(text) else None
+    except InputError as error:
+        raise InputError(f"{error} (nearest: {LEAST})") from None

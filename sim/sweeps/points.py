@@ -11,7 +11,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from sim.base.errors import InputError
+from sim.base.errors import InputError, demand
 from sim.base.reading import read_bytes
 from sim.base.store import point_key
 from sim.base.version import code_version
@@ -183,6 +183,7 @@ def shard_positions(shard: str | None, total: int) -> range:
     """
     if shard is None:
         return range(total)
+    demand("shard", shard, str, 'a text i/n, e.g. "1/4"')
     parts = re.fullmatch(r"(\d+)/(\d+)", shard)
     index, count = (int(part) for part in parts.groups()) if parts else (0, 0)
     if not 1 <= index <= count:
@@ -209,6 +210,7 @@ def axes(grid: Mapping[str, Sequence[Any]]) -> list[list[tuple[tuple[str, Any], 
         raise InputError(f"grid: {str(grid)[:60]!r} must be a mapping, e.g. {{'memory.latency_cycles': [20, 40]}}")
     found, problems = [], []
     for joined, values in grid.items():
+        demand("grid", joined, str, 'the text of a key, e.g. "memory.latency_cycles"')
         keys = tuple(key.strip() for key in joined.split("+"))
         if isinstance(values, str) or not isinstance(values, Iterable):
             problems.append(f"grid: {joined!r} must be a list of values, got {values!r}")

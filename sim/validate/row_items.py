@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from sim.base.errors import InputError, did_you_mean
+from sim.base.numbers import decimal
 from sim.hardware import Hardware
 from sim.lower import build
 from sim.lower.residency import HALVES, RESIDENTS
@@ -76,7 +77,7 @@ class _Fields:
     def number(self, name: str, default: float) -> float:
         value = self.text(name)
         try:
-            return float(value) if value else default
+            return decimal(value) if value else default
         except ValueError:
             self.problems.append(f"{name} = {value!r} must be a number")
             return default

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 
 from sim.base.errors import InputError, did_you_mean
+from sim.base.numbers import decimal
 from sim.hardware.loading import load, presets
 from sim.hardware.machine import Hardware
 
@@ -33,7 +34,7 @@ Convert = Callable[[str], object]
 
 
 def _whole(text: str, times: float = 1) -> int:
-    number = float(text) * times
+    number = decimal(text) * times
     if not number.is_integer():
         raise ValueError(f"{text!r} is not a whole number{'' if times == 1 else ' of bytes'}")
     return int(number)

@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 
 from sim.base.errors import InputError, did_you_mean
+from sim.base.numbers import decimal
 from sim.validate import csvfile
 from sim.validate.csvfile import CsvFile
 
@@ -178,7 +179,7 @@ def problems(row: MeasuredRow) -> list[str]:
 
 def _rule(text: str, least: float, whole: bool) -> list[str]:
     try:
-        number = int(text) if whole else float(text)
+        number = int(text) if whole else decimal(text)
     except ValueError:
         return [f"a {'whole ' if whole else ''}number is needed, not {text!r}"]
     return [] if number >= least else [f"must be at least {least:g}, not {text}"]

@@ -83,7 +83,7 @@ if find_spec("onnx"):  # an extra
 
 def build(folder: Path) -> None:
     """Write the corpus into ``folder``."""
-    _checkpoint(folder / "checkpoint")
+    checkpoint(folder / "checkpoint")
     _small(folder)
     graph = workloads.build("encoder-layer", **SIZES)
     (folder / "graph.json").write_text(json.dumps(graph.to_dict()))
@@ -161,7 +161,7 @@ def _streams(folder: Path) -> None:
     (folder / "measured.csv").write_text(f"{measured}default,first,matmul,16,16,16,WS,40,16,16,290\n")
 
 
-def _checkpoint(folder: Path) -> None:
+def checkpoint(folder: Path) -> None:
     """Write a BERT of one layer with random weights and a vocabulary."""
     folder.mkdir()
     sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}

@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
+import signal
 from pathlib import Path
 from random import Random
 
@@ -21,6 +23,20 @@ CASES = max(10, int(os.environ.get("CARAT_EXAMPLES", "0")) // 25)
 FIRST = 0 if "CARAT_EXAMPLES" not in os.environ else Random().randrange(10**9)
 
 
+CPU_S = 30
+"""CPU time of one case: the slowest takes some two seconds, and a number too large to count up to takes for ever."""
+MEMORY_KIB = 1 << 20
+"""What all cases of a kind may add to the memory of this process: files of the corpus have at most 100 KB."""
+
+
+class TooLong(BaseException):
+    """A command took more than `CPU_S`; no handler of Carat stops it."""
+
+
+def _stop(*_: object) -> None:
+    raise TooLong
+
+
 @pytest.fixture(scope="module")
 def valid(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("corpus")
@@ -30,11 +46,17 @@ def valid(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def outcome(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
     """Exit code and stderr of a command, run in this process."""
+    signal.signal(signal.SIGVTALRM, _stop)
+    signal.setitimer(signal.ITIMER_VIRTUAL, CPU_S)
     try:
         main(arguments)
         code: object = 0
     except SystemExit as end:
         code = end.code or 0
+    except TooLong:
+        code = -1
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
     captured = capsys.readouterr()
     assert isinstance(code, int)
     assert "\x1b[31m" not in captured.out + captured.err
@@ -65,6 +87,7 @@ def test_damage_is_answered_or_refused(
     monkeypatch.chdir(tmp_path)
     name, words = corpus.COMMANDS[kind]
     faults = []
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for number in range(CASES):
         seed = f"{kind}:{FIRST + number}"
         content = damaged((valid / name).read_bytes(), Random(seed))
@@ -75,3 +98,4 @@ def test_damage_is_answered_or_refused(
         if code == REFUSED:
             assert error.strip(), seed
     assert not faults, faults
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < MEMORY_KIB

@@ -83,7 +83,7 @@ def broken(folder: Path, target: Path, spoil: str) -> Path:
 BROKEN = {
     "empty": "no run is saved in it",
     "half-written": "no run.json: the run was interrupted",
-    "cut off": "damaged, no JSON",
+    "cut off": "damaged: line",
     "other format": r"format 99, written by Carat 9\.9\.9",
     "without profile": "incomplete, without profile",
     "gone": "no such folder",

@@ -8,6 +8,7 @@ Names and shapes are those of the published models; a prefix such as ``bert.`` i
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
@@ -170,6 +171,7 @@ def load(folder: str | Path) -> Checkpoint:
     sizes = _sizes(config, kind, path)
     epsilon = _epsilon(config, path)
     raw = _without_prefix(_tensors(path), kind)
+    _compare(sizes, kind, raw, path)
     decoder = head = vision = None
     if kind in visions.KEYS:
         decoder, vision = visions.read(config, kind, sizes, path)
@@ -276,6 +278,20 @@ def _sizes(config: dict[str, Any], kind: str, path: Path) -> dict[str, int]:
     if problems:
         raise InputError(problems)
     return sizes
+
+
+def _compare(sizes: Mapping[str, int], kind: str, raw: Mapping[str, npt.NDArray[Any]], path: Path) -> None:
+    """Compare sizes with the file before they are counted up to. Raises InputError for those beyond its tensors."""
+    longest = max((length for values in raw.values() for length in values.shape), default=0)
+    most = {"layers": (len(raw), "tensors"), **dict.fromkeys(("hidden", "ffn", "vocabulary"), (longest, "elements"))}
+    problems = [
+        f"{path}: config.json: {CONFIG_KEYS[kind][name]} is {sizes[name]}, but the file of weights has "
+        + (f"{limit:,} tensors in all" if unit == "tensors" else f"no tensor of more than {limit:,} rows or columns")
+        for name, (limit, unit) in most.items()
+        if sizes.get(name, 0) > limit
+    ]
+    if problems:
+        raise InputError(problems)
 
 
 def _epsilon(config: dict[str, Any], path: Path) -> float:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
-from sim.base.errors import InputError, did_you_mean
+from sim.base.errors import InputError, did_you_mean, given_twice
+from sim.base.numbers import decimal
 
 Clip = Literal["max", "percentile", "mse"]
 Residual = Literal["int8", "int32"]
@@ -78,11 +79,14 @@ COMPARED = {
 
 def parse(settings: Sequence[str]) -> Recipe:
     """Return the recipe of settings such as "plain" or "clip=mse". Raises InputError listing every wrong one."""
-    found, problems = Recipe(), []
+    found = Recipe()
+    problems = given_twice(f"--quantize {text.partition('=')[0]}" for text in settings)
     known = [one.name for one in fields(Recipe)]
     for text in settings:
         name, is_setting, value = text.partition("=")
         if not is_setting:
+            if text is not settings[0]:
+                problems.append(f"--quantize {text}: would undo the settings before it; give it first, or leave it out")
             if name not in NAMED:
                 problems.append(f"--quantize {text}: no recipe{did_you_mean(name, NAMED)}; {_legal()}")
             found = NAMED.get(name, found)
@@ -129,7 +133,7 @@ def _value(name: str, text: str) -> Any:
     kind, least, most = RANGES[name]
     what = f"a {'whole ' if kind is int else ''}number from {least:g} to {most:g}"
     try:
-        value = kind(text)
+        value = int(text) if kind is int else decimal(text)
     except ValueError:
         raise ValueError(f"{what}, e.g. {name}={least:g}") from None
     if not least <= value <= most:

@@ -12,6 +12,7 @@ from itertools import pairwise
 from typing import Any
 
 from sim.base.errors import InputError
+from sim.base.numbers import decimal
 from sim.graph import Graph, View
 from sim.graph.encoder import Builder
 from sim.sparsity.structure import attention_blocks
@@ -86,7 +87,7 @@ LEARNT = {"tokens_by_layer": "tokens", "heads_by_layer": "heads"}
 def _shares(text: str) -> tuple[float, ...] | None:
     """Return the shares of a text, None if it holds none."""
     try:
-        found = tuple(float(word) for word in text.split(","))
+        found = tuple(decimal(word) for word in text.split(","))
     except ValueError:
         return None
     return found if all(0 < share <= 1 for share in found) else None

@@ -20,7 +20,7 @@ from typing import Any
 import numpy.typing as npt
 from pydantic import ConfigDict
 
-from sim.base.errors import InputError, did_you_mean
+from sim.base.errors import InputError, did_you_mean, given_twice
 from sim.base.toml import flat
 from sim.graph import Graph, Op
 from sim.sparsity.masks import files
@@ -135,7 +135,7 @@ def parse(text: str, scores: str | Path | None = None, weights: str | Path | Non
     given = [part.partition("=") for part in text.split(",")]
     pairs = [(name.strip(), value.strip()) for name, _, value in given]
     names = [name for name, _ in pairs]
-    problems = [f"{name} is given twice" for name in dict.fromkeys(names) if names.count(name) > 1]
+    problems = given_twice(names)
     problems += [f"unknown part {name!r}{did_you_mean(name, PARTS)}" for name in names if name in FILES]
     table: dict[str, Any] = {
         name: int(value) if value.isascii() and value.isdigit() and len(value) < MAX_DIGITS else value
@@ -178,11 +178,8 @@ def _made(table: dict[str, Any], paths: Mapping[str, Path], where: str, problems
 def together(prunings: Sequence[Pruning]) -> Pruning:
     """Return all rules as one, without their files. Raises InputError for a part that two of them cut."""
     names = [name for pruning in prunings for name in pruning.numbers]
-    twice = dict.fromkeys(name for name in names if names.count(name) > 1)
-    if twice:
-        raise InputError(
-            [f"prune: {name} is given twice; --prune and all [[prune]] tables count together" for name in twice]
-        )
+    if twice := given_twice(names, "--prune and all [[prune]] tables count together"):
+        raise InputError([f"prune: {problem}" for problem in twice])
     return _pruning({name: kept for pruning in prunings for name, kept in pruning.numbers.items()})
 
 
