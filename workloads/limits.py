@@ -14,7 +14,7 @@ from sim.graph.limits import MAX_OPERATORS as MAX_OPERATORS
 from sim.graph.limits import TooManyOperators, is_limited, too_many
 from sim.graph.limits import unlimited as unlimited
 
-REPEATING = ("layers", "batch")
+REPEATING = ("layers", "batch", "hashes")
 """Sizes in each of which the number of operators is linear, with the others unchanged."""
 
 FEW = 64

@@ -167,13 +167,16 @@ def replay(
     entries = []
     for recording in recordings:
         outcome = replaying.run(recording, machine, clock=clock, gap_cycles=replayed.gap, phase=replayed.phase)
-        if timeline is not None:
+        if timeline is not None and outcome.cycles is not None:
             write_whole(timeline, replaying.timeline_csv(recording.case, outcome))
         entries.append(replaying.as_dict(recording, outcome))
         if not as_json:
             typer.echo(replaying.line(recording, outcome))
     if as_json:
         typer.echo(json.dumps({"hardware": machine.name, "cases": entries}, indent=1))
+    if all(entry["cycles"] is None for entry in entries):
+        first = str(entries[0]["reason"]).partition("\n")[0]
+        raise InputError(f"{file}: none of {len(entries)} programs ends on {machine.name}; the first: {first}")
 
 
 @options.records
