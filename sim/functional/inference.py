@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from sim.base.errors import InputError
 from sim.functional import host
+from sim.functional.quantization.centring import centred
 from sim.functional.quantization.recipe import PLAIN, Recipe
 from sim.functional.quantization.scales import scales
 from sim.functional.quantization.statistics import Statistics
@@ -258,6 +259,7 @@ def _run_steps(
     """Run all steps; return their reports and the block masks of the weights."""
     reports: list[OpReport] = []
     masks: dict[str, Array] = {}
+    means = {name for one in centred(run.graph) for name in one.sums}  # of weights that V's product has already
     for number, step in enumerate(steps):
         progress(number, len(steps), step.name)
         cycles = run.run_step(step)
@@ -268,7 +270,8 @@ def _run_steps(
         error = relative_error(
             host.window(run.real(output.tensor), output), host.window(reference[output.tensor], output)
         )
-        shares = {} if weight(run.ops[step.name]) in diagonals else _shares(run, step, masks)
+        apart = weight(run.ops[step.name]) in diagonals or step.name in means
+        shares = {} if apart else _shares(run, step, masks)
         reports.append(OpReport(step.name, step.kind, step.engine, cycles, error, **shares))
     return reports, masks
 

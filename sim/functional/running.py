@@ -211,6 +211,9 @@ class Run:
             self.machines[hw] = self.machine.for_operator(hw)
         cycles = self.session.begin(step.name, hw)
         op = self.ops[step.name]
+        for view in op.inputs[:2]:
+            if self.graph.tensors[view.tensor].kind == "input":  # constants of this sequence, such as shares in a mean
+                self.store(view.tensor, self.given[view.tensor], self.numbers.scale[view.tensor], False)
         for view in op.inputs[2:]:
             if self.graph.tensors[view.tensor].kind == "input":  # an attention mask: in units of this layer's scores
                 scale = self.product_scale(op) * math.sqrt(self.head_dim)

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from sim.base.errors import InputError
 from sim.base.reading import read_text
 from sim.functional.images import Image
+from workloads.checkpoint.form import SHARES
 from workloads.checkpoint.vision_layers import IMAGE
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ def sequence_inputs(model: Checkpoint, ids: Sequence, length: int, first: int = 
     model (a vocabulary of another model).
     """
     if isinstance(ids, Image):
-        return {IMAGE: ids.rows}
+        return {IMAGE: ids.rows, **_shares(len(ids), len(ids))}
     beyond = [one for one in ids if one >= model.vocabulary]
     if beyond:
         raise InputError(
@@ -143,7 +144,12 @@ def sequence_inputs(model: Checkpoint, ids: Sequence, length: int, first: int = 
         seen = seen & (np.arange(length) <= np.arange(length)[:, None])
     # the graph divides masked scores by sqrt(head_dim)
     mask = np.where(seen, 0.0, MASKED * math.sqrt(model.head_dim)).astype(np.float32)
-    return {**_id_tensors(model, ids, length, first), ATTENTION_MASK: mask}
+    return {**_id_tensors(model, ids, length, first), ATTENTION_MASK: mask, **_shares(len(ids), length)}
+
+
+def _shares(count: int, length: int) -> dict[str, Array]:
+    """Return the row whose product with ``length`` rows is the negative mean of the first ``count``."""
+    return {SHARES: np.where(np.arange(length) < count, -1 / count, 0)[None].astype(np.float32)}
 
 
 def read_sequences(path: Path, model: Checkpoint) -> list[list[int]]:

@@ -91,6 +91,7 @@ def test_options_build_on_a_named_recipe():
         headroom=1.0,
         rounding="nearest",
         bias_correction=False,
+        centred="off",
     )
 
 
@@ -215,3 +216,71 @@ def test_sentences_on_a_published_model(options, least, sentences):
     assert found["sentences"] == 200
     assert found["smallest_cosine"] >= least
     assert found["spearman"] >= least
+
+
+LONG = ("--tokens", "random:40", "--quantize", "centred=on")
+
+
+@pytest.mark.parametrize("options", [(), ("--integer",), ("--integer", "--pad-to", "40", "--tokens", "random:31")])
+def test_the_commands_of_centred_values_leave_the_values_of_whole_products(tmp_path, options):
+    folder = outlier_model(tmp_path / "model")
+    whole = run(folder, *LONG, *options, "-o", str(tmp_path / "a"))
+    commanded = run(folder, *LONG, *options, "--commands", "-o", str(tmp_path / "b"))
+    assert whole["totals"] == commanded["totals"]
+    assert (tmp_path / "a" / "output.npy").read_bytes() == (tmp_path / "b" / "output.npy").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--quantize", "scales=dynamic"), "scales=dynamic"),
+        (("--quantize", "residual=int8"), "residual=int32"),
+        (("--sparsity", "w4a8", "--hw", "gemmini_decomposable"), "without --sparsity"),
+    ],
+)
+def test_centred_values_are_refused_where_nothing_can_be_related_to_their_mean(tmp_path, options, says):
+    folder = outlier_model(tmp_path / "model")
+    done = CliRunner().invoke(app, ["infer", str(folder), *LONG, *options])
+    assert isinstance(done.exception, InputError)
+    assert "centred=on" in str(done.exception)
+    assert says in str(done.exception)
+
+
+def flat_model(folder):
+    """Random weights with queries near zero: every row of probabilities is almost level, as in long inputs."""
+    tensors = model_tensors("bert")
+    for name in tensors:
+        if ".query." in name:
+            tensors[name] *= 0.02
+        if "position_embeddings" in name:
+            tensors[name] = np.resize(tensors[name], (300, tensors[name].shape[1]))
+    return write_model(folder, tensors=tensors, max_position_embeddings=300)
+
+
+@pytest.mark.parametrize("engines", [(), ("--integer",)])
+def test_level_attention_over_many_tokens_keeps_the_mean_of_its_values(tmp_path, engines):
+    # a probability of 1/300 is less than half a step of 1/127: all of them round to 0, and so does the context
+    folder = flat_model(tmp_path / "model")
+    lost = run(folder, "--tokens", "random:300", "--quantize", "centred=off", *engines)
+    kept = run(folder, "--tokens", "random:300", *engines)
+    at = {op["name"]: op for op in kept["ops"]}
+    before = {op["name"]: op for op in lost["ops"]}
+    assert before["L0.context"]["error"] > 0.9
+    assert at["L0.context"]["error"] < 0.2
+    assert kept["totals"]["relative_rms_error"] < lost["totals"]["relative_rms_error"]
+    # the price: rows of one token, and V's weights read three times
+    assert kept["totals"]["array_cycles"] > lost["totals"]["array_cycles"]
+    assert kept["totals"]["dram_read_bytes"] > lost["totals"]["dram_read_bytes"]
+
+
+@pytest.mark.parametrize("engines", [Engines(), Engines("array", "array", "array")])
+def test_in_float_centred_values_change_nothing(tmp_path, engines):
+    model = checkpoint.load(outlier_model(tmp_path / "model"))
+    ids = [int(n) for n in np.random.default_rng(0).integers(0, model.vocabulary, 12)]
+    found = []
+    for centred in (False, True):
+        form = Form(residual="int32", centred=centred, padded=True, copies={"embedded": (3, 3)})
+        layers, weights = graph_and_weights(model, 14, engines, form)
+        values = host.forward(layers, {**tokens.inputs(model, ids, 14), **weights}, model.epsilon, model.head_dim)
+        found.append(values[encoded(model)])
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-3, atol=1e-4)

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from sim.graph import Tensor, View
 from sim.graph.kinds.elementwise import parts
+from workloads.checkpoint.centred import centred_values
 from workloads.checkpoint.form import Engines, Form
 from workloads.checkpoint.layers import Encoder
 from workloads.checkpoint.model import Checkpoint
@@ -137,6 +138,17 @@ class ArrayEncoder(Encoder):
                      lambda: self.folded_bias(source, weights, bias), View.whole(out), layer)  # fmt: skip
         return out
 
+    def values_of(self, name: str, stream: Normed, out: Tensor, layer: int) -> tuple[Tensor, Tensor | None]:
+        """Add the product of V; return it, and its mean if the form takes that out."""
+        matrix, bias = self.weights_of(name)
+        if not self.form.centred:
+            return self.onto(name, stream, matrix, bias, out, layer), None
+        shape = (stream.tensor.shape[1], out.shape[1])
+        weight = self.valued(f"{name}.weight", shape, lambda: self.folded(stream, matrix))
+        self.valued(f"{name}.bias", out.shape[1:], lambda: self.folded_bias(stream, matrix, bias), self.sums)
+        weights = weight, View(f"{name}.bias", 1, 1, out.shape[1], 0, 0)
+        return out, centred_values(self, self.shared, stream.tensor, weights, out, layer)
+
     def weights_of(self, name: str) -> tuple[Array, Array]:
         """Return weights and bias of the checkpoint."""
         return self.model.weights[f"{name}.weight"], self.model.weights[f"{name}.bias"]
@@ -199,10 +211,11 @@ class ArrayEncoder(Encoder):
         """Add a layer; return the input of the next one."""
         model, at = self.model, f"L{layer}."
         shape = (self.seq, model.hidden)
-        q, k, v = (
+        q, k = (
             self.onto(f"{at}matmul_{x}", stream, *self.weights_of(f"{at}matmul_{x}"), self.tensor(at + x, shape), layer)
-            for x in "QKV"
+            for x in "QK"
         )
+        v = self.values_of(f"{at}matmul_V", stream, self.tensor(f"{at}V", shape), layer)
         context = self.attention(at, q, k, v, layer)
         summed = self.add(1, "W_out", context, lambda: self.weights_of(f"{at}W_out")[0], stream, layer)
         stream = self.norm_of(f"{at}layernorm1", summed, layer)

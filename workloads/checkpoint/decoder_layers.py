@@ -7,6 +7,7 @@ products and adds the residual stream as int32. All tokens of a sequence are com
 from __future__ import annotations
 
 from sim.graph import Tensor, View
+from workloads.checkpoint.centred import row
 from workloads.checkpoint.decoder import LM_HEAD, Decoder
 from workloads.checkpoint.form import LOGITS, MASK
 from workloads.checkpoint.layers import WideEncoder
@@ -77,11 +78,12 @@ class DecoderLayers(WideEncoder):
         self.op(name, "matmul", views, into, layer, repeating_bias=True)
         return result
 
-    def attended(self, at: str, q: Tensor, k: Tensor, v: Tensor, layer: int) -> Tensor:
+    def attended(self, at: str, q: Tensor, k: Tensor, v: tuple[Tensor, Tensor | None], layer: int) -> Tensor:
         """Add scores, softmax and context; queries of a group share keys and values.
 
         A single query with a cache sees all keys, without a mask. Its scores have room for all keys of a full cache, so
-        that tensors have the same addresses in the graphs of all tokens.
+        that tensors have the same addresses in the graphs of all tokens. ``v``: values, and their mean if it was taken
+        out of them, as from those of a vision transformer.
         """
         decoder, seq, past = self.decoder, self.seq, self.form.past
         keys = past + seq
@@ -105,13 +107,14 @@ class DecoderLayers(WideEncoder):
             def rows(tensor: Tensor, batch: int = batch) -> View:
                 return View(tensor.name, batch, seq, keys, room, seq * room, 0)
 
-            kv = [View(x.name, batch, keys, size, width, step, group * size) for x in (k, v)]
+            kv = [View(x.name, batch, keys, size, width, step, group * size) for x in (k, v[0])]
             scores = self.tensor(f"{at}scores{name}", (batch, seq, room), self.sums if self.form.wide_scores else None)
             inputs = [of(q), kv[0], *([View(MASK, batch, seq, seq, seq, 0)] if masked else [])]
             self.op(f"{at}scores{name}", "matmul", inputs, rows(scores), layer, transpose_b=True)
             shares = self.tensor(f"{at}probabilities{name}", scores.shape)
             self.op(f"{at}softmax{name}", "softmax", [rows(scores)], rows(shares), layer)
-            self.op(f"{at}context{name}", "matmul", [rows(shares), kv[1]], of(context), layer)
+            inputs = [rows(shares), kv[1], *([] if v[1] is None else [row(v[1], groups)])]
+            self.op(f"{at}context{name}", "matmul", inputs, of(context), layer, repeating_bias=v[1] is not None)
         return context
 
     def decoder_layer(self, layer: int, stream: Tensor) -> Tensor:
@@ -120,7 +123,7 @@ class DecoderLayers(WideEncoder):
         x = self.elements(self.normed(f"{at}layernorm1", stream, f"{at}normed1", layer), layer)
         q, k = (self.rotated(at, which, x, layer) for which in "QK")
         kv = self.decoder.kv_heads * self.decoder.head_dim
-        v = self.projected(at, "V", x, kv, layer)
+        v = self.values(at, x, kv, layer) if self.form.centred else (self.projected(at, "V", x, kv, layer), None)
         context = self.attended(at, q, k, v, layer)
         stream = self.real(self.onto(f"{at}W_out", context, stream, f"{at}sum1", layer), layer)
         x = self.elements(self.normed(f"{at}layernorm2", stream, f"{at}normed2", layer), layer)

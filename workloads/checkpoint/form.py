@@ -9,6 +9,9 @@ from typing import Literal
 MASK = "attention_mask"
 """Tensor that is added to the scores of padded sequences: 0, or a large negative number for a padding key."""
 
+SHARES, MINUS = "token_shares", "minus_one"
+"""Inputs of attention to centred values (`workloads.checkpoint.centred`): shares of tokens in a mean, negative; -1."""
+
 IDENTITY = "identity."
 """Prefix of tensors whose product only widens elements."""
 
@@ -51,6 +54,8 @@ class Form:
     GELU's output -> its neurons, group by group.
     ``float_norm``: the host's LayerNorm has its own conversions before and after it, because an int8 one would run on
     the array.
+    ``centred``: attention multiplies values without their mean over the tokens (`workloads.checkpoint.centred`); not
+    with a causal mask, where a token's mean would be that of later ones.
     ``cache``: of a decoder, number of keys and values in each layer's cache, which outlives the graph; 0: no cache.
     ``past``: number of them written by earlier graphs; the rows of this one follow.
     """
@@ -62,5 +67,6 @@ class Form:
     copies: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     groups: Mapping[str, tuple[tuple[int, ...], ...]] = field(default_factory=dict)
     float_norm: bool = False
+    centred: bool = False
     cache: int = 0
     past: int = 0

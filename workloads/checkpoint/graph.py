@@ -16,6 +16,7 @@ import numpy.typing as npt
 from sim.base.errors import InputError
 from sim.graph import Graph
 from workloads.checkpoint.array import ArrayEncoder
+from workloads.checkpoint.centred import constants
 from workloads.checkpoint.decoder_layers import DecoderLayers
 from workloads.checkpoint.form import IDENTITY, MASK, Engines, Form
 from workloads.checkpoint.layers import Encoder, WideEncoder
@@ -64,7 +65,8 @@ def graph_and_weights(
         return layers, _constants(model, layers)
     if form.residual == "int32" and engines.layernorm == "array":
         build = ArrayEncoder(model, seq, engines, form)
-        return build.build(), build.values
+        layers = build.build()
+        return layers, {**build.values, **constants(build.tensors, build.values)}
     layers = (WideEncoder if form.residual == "int32" else Encoder)(model, seq, engines, form).build()
     return layers, _constants(model, layers)
 
@@ -85,4 +87,4 @@ def _constants(model: Checkpoint, layers: Graph) -> dict[str, Array]:
         if op.is_matmul and op.inputs[0].tensor in split:
             weights = model.weights[op.inputs[1].tensor]
             found[op.inputs[1].tensor] = np.concatenate([weights, weights[list(split[op.inputs[0].tensor])]])
-    return found
+    return {**found, **constants([*layers.tensors.values()], {**model.weights, **found})}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from sim.graph import Graph, Tensor, View
 from sim.graph.encoder import Builder
+from workloads.checkpoint.centred import centred_values, row
 from workloads.checkpoint.form import IDENTITY, LOGITS, MASK, POOLED, Engines, Form
 from workloads.checkpoint.head import POOLER
 from workloads.checkpoint.model import Checkpoint
@@ -100,8 +101,8 @@ class Encoder(Builder):
         self.op(name, "matmul", views, View.whole(result), layer)
         return result
 
-    def attention(self, at: str, q: Tensor, k: Tensor, v: Tensor, layer: int) -> Tensor:
-        """Add scores, softmax and context."""
+    def attention(self, at: str, q: Tensor, k: Tensor, v: tuple[Tensor, Tensor | None], layer: int) -> Tensor:
+        """Add scores, softmax and context. ``v``: values, and their mean if it was taken out of them."""
         model, seq = self.model, self.seq
 
         def split(tensor: Tensor) -> View:
@@ -117,7 +118,9 @@ class Encoder(Builder):
         self.op(f"{at}scores", "matmul", inputs, View.whole(scores), layer, **attrs)
         shares = self.map(f"{at}softmax", "softmax", [scores], f"{at}probabilities", layer)
         context = self.tensor(f"{at}context", (seq, model.hidden))
-        self.op(f"{at}context", "matmul", [View.whole(shares), split(v)], split(context), layer)
+        values, centre = v
+        inputs = [View.whole(shares), split(values), *([] if centre is None else [row(centre, model.heads)])]
+        self.op(f"{at}context", "matmul", inputs, split(context), layer, repeating_bias=centre is not None)
         return context
 
     def encoder_layer(self, layer: int, source: Tensor) -> Tensor:
@@ -132,7 +135,7 @@ class Encoder(Builder):
             return self.normalise(f"{at}layernorm{which}", summed, at + out, layer)
 
         q, k, v = (linear(f"matmul_{x}", source, model.hidden, x) for x in "QKV")
-        context = self.attention(at, q, k, v, layer)
+        context = self.attention(at, q, k, (v, None), layer)
         attended = add_and_norm(1, source, linear("W_out", context, model.hidden, "projected"), "attended")
         wide = self.engines.gelu == "host" and self.form.full_sums
         expanded = linear("FF1", attended, model.ffn, "expanded", full=wide)
@@ -186,6 +189,17 @@ class WideEncoder(Encoder):
         self.op(f"{sums.name}.dequantize", "dequantize", [View.whole(sums)], View.whole(result), layer)
         return result
 
+    def values(self, at: str, x: Tensor, cols: int, layer: int) -> tuple[Tensor, Tensor | None]:
+        """Add the product of V; return it, and its mean if the form takes that out."""
+        name, out = f"{at}matmul_V", f"{at}V"
+        if not self.form.centred:
+            return self.linear(name, x, cols, out, layer, full=False, repeating=True), None
+        weight = self.weight(f"{name}.weight", (x.shape[1], cols))
+        bias = self.weight(f"{name}.bias", (cols,), self.sums)
+        result = self.tensor(out, (x.shape[0], cols))
+        weights = View.whole(weight), row(bias)
+        return result, centred_values(self, self.shared, x, weights, result, layer)
+
     def onto(self, name: str, x: Tensor, stream: Tensor, out: str, layer: int) -> Tensor:
         """Return x times weights, added to the stream in the accumulator: int32."""
         bias = self.tensor(f"{name}.bias", stream.shape[-1:], "fp32", "weight")
@@ -205,10 +219,10 @@ class WideEncoder(Encoder):
             return self.host_norm(f"{at}layernorm{which}", self.real(summed, layer), result, layer)
 
         x = self.elements(source, layer)
-        q, k, v = (
-            self.linear(f"{at}matmul_{n}", x, model.hidden, at + n, layer, full=False, repeating=True) for n in "QKV"
+        q, k = (
+            self.linear(f"{at}matmul_{n}", x, model.hidden, at + n, layer, full=False, repeating=True) for n in "QK"
         )
-        context = self.attention(at, q, k, v, layer)
+        context = self.attention(at, q, k, self.values(at, x, model.hidden, layer), layer)
         attended = norm(1, self.onto(f"{at}W_out", context, source, f"{at}sum1", layer), "attended")
         x = self.elements(attended, layer)
         expanded = self.linear(f"{at}FF1", x, model.ffn, f"{at}expanded", layer, full=True, repeating=True)

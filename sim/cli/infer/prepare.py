@@ -121,8 +121,11 @@ def possible(recipe: Recipe, case: PreparedModel) -> Recipe:
     """Return the recipe without the parts that the machine does not support.
 
     Floating-point machines quantise nothing. An int32 residual needs an accumulator that is read at full width, and
-    GELU, LayerNorm and the embeddings all on the host, or all on the array; dynamic scales need the host.
+    GELU, LayerNorm and the embeddings all on the host, or all on the array; dynamic scales need the host, and leave no
+    fixed scale to which that of a mean could be related.
     """
+    if recipe.scales == "dynamic":
+        recipe = replace(recipe, centred="off")
     if not case.hw.array.input_type.startswith("int"):
         return PLAIN
     chosen = case.engines
@@ -155,7 +158,9 @@ def _form(case: PreparedModel, recipe: Recipe) -> Form:
             "padding, or --set accumulator.read_full_width=true"
         )
     takes_norm = case.hw.array.input_type.startswith("int") and "layernorm" in case.hw.array_operators
-    return Form(case.padded, wide, case.hw.accumulator.read_full_width, recipe.residual, float_norm=takes_norm)
+    centred = recipe.residual == "int32" and not case.checkpoint.decodes and recipe.centres(case.length)
+    full = case.hw.accumulator.read_full_width
+    return Form(case.padded, wide, full, recipe.residual, float_norm=takes_norm, centred=centred)
 
 
 ROWS_TOGETHER = 256
@@ -166,7 +171,7 @@ def statistics(
     case: PreparedModel, recipe: Recipe, sequences: Sequence[Tokens], progress: Progress = silent
 ) -> Statistics:
     """Return the statistics of sequences, each at its own length, in float32."""
-    form = replace(_form(case, possible(recipe, case)), padded=False)
+    form = replace(_form(case, possible(recipe, case)), padded=False, centred=False)
     model, rows = case.checkpoint, recipe.clip != "max"
     total = sum(map(len, sequences))
 
@@ -194,6 +199,8 @@ def prepared(
 ) -> tuple[Model, Numerics]:
     """Return the model on ``ids`` and its quantisation, with scales from `statistics`."""
     recipe, model = possible(recipe, case), case.checkpoint
+    if words:  # loads that cut bits change the scales of sums, which those of a mean must equal
+        recipe = replace(recipe, centred="off")
     form, seen = _formed(case, recipe, seen)
     graph, weights = checkpoint_graph.graph_and_weights(model, case.length, case.engines, form)
     given = {**tokens.inputs(model, ids, case.length), **weights}

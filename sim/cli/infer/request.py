@@ -88,6 +88,22 @@ def check_scales(request: InferOptions, recipe: Recipe, case: prepare.PreparedMo
         )
 
 
+def check_centred(request: InferOptions, recipe: Recipe, case: prepare.PreparedModel) -> None:
+    """Refuse centred values where they are set by hand and cannot be computed."""
+    if recipe.centred != "on":
+        return
+    used = prepare.possible(recipe, case)
+    reasons = {
+        f"{case.checkpoint.name} is a decoder, where a mean would hold later tokens": case.checkpoint.decodes,
+        "the residual stream is int8 here (nearest: residual=int32, all of --gelu, --layernorm and --embeddings on one "
+        f"engine, and a machine such as gemmini_ibert, not {case.hw.name})": used.residual == "int8",
+        "scales=dynamic leaves no fixed scale for the sums of a mean (nearest: scales=static)": used.centred == "off",
+        "loads that cut bits change the scale of sums (nearest: without --sparsity)": request.sparsity is not None,
+    }
+    if problems := [f"--quantize centred=on: {reason}" for reason, holds in reasons.items() if holds]:
+        raise InputError(problems)
+
+
 def sequence(request: InferOptions, model: Checkpoint, first: Sequence | None = None) -> Sequence:
     """Return the tokens or the image of a request; without any ``first``, or random ones."""
     if model.vision is not None:

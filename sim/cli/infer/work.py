@@ -13,6 +13,7 @@ from sim.cli.infer import fisher, prepare, report
 from sim.cli.infer.compare import compare
 from sim.cli.infer.given import InferOptions
 from sim.cli.infer.request import (
+    check_centred,
     check_engines,
     check_generated,
     check_given,
@@ -51,7 +52,9 @@ def run(request: InferOptions) -> None:
         raise InputError("--generate: --compare runs one sequence with each quantisation (nearest: without --generate)")
     if request.fisher is not None:
         fisher.check(request.fisher, model)
-    check_scales(request, recipe, prepare.PreparedModel(model, machine, engines, 1, False))
+    alone = prepare.PreparedModel(model, machine, engines, 1, False)
+    check_scales(request, recipe, alone)
+    check_centred(request, recipe, alone)
     if request.compare:
         compare(request, model, machine, engines, sizes)
         return

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sim.functional.quantization import floors
+from sim.functional.quantization.centring import centred
 from sim.functional.quantization.clipping import clip
 from sim.functional.quantization.columns import FEWEST, shared_steps
 from sim.functional.quantization.recipe import Recipe
@@ -46,6 +47,7 @@ class ArrayScales:
         for op in self.graph.ops:
             self._result(op)
         found = Scales()
+        means = {name for one in centred(self.graph) for name in one.rows}
         for name, steps in self.steps.items():
             base = self.sums.get(name) or float(np.nanmax(steps))
             found.scale[name] = base
@@ -56,6 +58,8 @@ class ArrayScales:
             matrix = weight(op)
             if op.record.looks_up:
                 self._table(op, found)
+            elif op.inputs[0].tensor in means:  # its weights are those of V's product
+                continue
             elif matrix is not None and self.graph.tensors[matrix].kind == "weight":
                 self._weights(op, matrix, found)
         return found
@@ -115,7 +119,9 @@ class ArrayScales:
         readers = self.graph.consumers(out.tensor)
         name = weight(op)
         assert name is not None
-        if op.attrs["transpose_b"]:
+        if self.graph.tensors[a.tensor].kind == "input":  # of `centring`
+            self.put(out, self.steps[name])
+        elif op.attrs["transpose_b"]:
             self.put(out, self.reach(out.tensor).max() / top)
         elif any(reader.record.feed_forward for reader in readers):  # fused: int8 where it would be stored
             self._widened(op)

@@ -13,6 +13,7 @@ Clip = Literal["max", "percentile", "mse"]
 Residual = Literal["int8", "int32"]
 Rounding = Literal["nearest", "compensated"]
 Scaling = Literal["static", "dynamic"]
+Centring = Literal["auto", "on", "off"]
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,8 @@ class Recipe:
     on the calibration sequences (GPTQ, `rounding`). ``bias_correction``: take the mean error of the integer GELU out of
     the bias behind it (`bias`); with everything on the array. ``scales``: of what a host writes for products with
     weights, static from calibration, or dynamic: the host finds the largest magnitude of each sequence, and writes the
-    biases at the scale that follows.
+    biases at the scale that follows. ``centred``: attention multiplies values without their mean over the tokens
+    (`workloads.checkpoint.centred`); "auto": sequences of `CENTRED_FROM` tokens or more.
     """
 
     clip: Clip = "max"
@@ -45,6 +47,11 @@ class Recipe:
     rounding: Rounding = "compensated"
     bias_correction: bool = True
     scales: Scaling = "static"
+    centred: Centring = "auto"
+
+    def centres(self, length: int) -> bool:
+        """Return whether values of a sequence of ``length`` tokens are centred."""
+        return self.centred == "on" or (self.centred == "auto" and length >= CENTRED_FROM)
 
     def extra(self, dim: int, least: int = 16) -> int:
         """Return the number of columns added to an operand on an array of ``dim`` columns; by default whole blocks.
@@ -59,7 +66,12 @@ class Recipe:
 ON_ARRAY = 32
 """Least number of columns added with everything on the array, where an outlier needs one more than on the host."""
 
-PLAIN = Recipe(channels=False, outlier_columns=0, residual="int8", rounding="nearest", bias_correction=False)
+CENTRED_FROM = 128
+"""Tokens from which the average probability of a row is less than a step of the stored softmax, 1/127."""
+
+PLAIN = Recipe(
+    channels=False, outlier_columns=0, residual="int8", rounding="nearest", bias_correction=False, centred="off"
+)
 """One scale per tensor from its largest magnitude, everything between two products in int8."""
 
 COMPARED = {
@@ -110,6 +122,7 @@ CHOICES: dict[str, dict[str, Any]] = {
     "residual": {"int8": "int8", "int32": "int32"},
     "bias_correction": {"on": True, "off": False},
     "scales": {"static": "static", "dynamic": "dynamic"},
+    "centred": {"auto": "auto", "on": "on", "off": "off"},
     "rounding": {"nearest": "nearest", "compensated": "compensated"},
 }
 """Options with named values."""

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from sim.functional.quantization import floors
 from sim.functional.quantization.array import ArrayScales
 from sim.functional.quantization.bias import corrections
+from sim.functional.quantization.centring import relate
 from sim.functional.quantization.clipping import clip
 from sim.functional.quantization.columns import FEWEST, free
 from sim.functional.quantization.kept import name_of, recalled
@@ -35,6 +36,7 @@ def scales(target: Target, weights: Mapping[str, Array], seen: Statistics, recip
     if not target.hw.array.input_type.startswith("int"):
         return Scales({name: 1.0 for name, tensor in target.graph.tensors.items() if tensor.dtype != "int32"})
     found = _chosen(target, weights, seen, recipe)
+    relate(target, found)
     if recipe.bias_correction and _on_array_only(target, weights):
         found.bias = corrections(target, weights, seen, found)
     if recipe.rounding == "compensated":
@@ -113,7 +115,7 @@ def _smooth(target: Target, weights: Mapping[str, Array], seen: Statistics, reci
     graph = target.graph
     for op in graph.ops:
         name = op.output.tensor
-        readers = [reader for reader in graph.consumers(name) if reader.is_matmul]
+        readers = [reader for reader in graph.consumers(name) if reader.is_matmul and reader.inputs[0].tensor == name]
         written = op.name not in target.on_array and graph.tensors[name].dtype == "int8" and name in seen.largest
         if not (written and readers and free(graph, name, target.on_array)):
             continue
