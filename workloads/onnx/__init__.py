@@ -18,7 +18,8 @@ UNKNOWN = ("refuse", "host")
 def load(path: Path, dim: str = "", unknown: str = "refuse", dtype: str = "int8", **sizes: int) -> Graph:
     """Return the network of an ONNX file, or of a torch.export program (.pt2), as a graph.
 
-    ``dim``: numbers of named dimensions ("batch=1,seq=128"), which may also be given by name as ``sizes``. ``unknown``:
+    ``dim``: numbers of named dimensions ("batch=1,seq=128"), which may also be given by name as ``sizes``; the value of
+    an input that is one whole number is given in the same way. ``unknown``:
     "refuse" unknown operators, or price them on the "host". ``dtype``: element type on the machine, independent of the
     file's types. Raises InputError.
     """
@@ -32,7 +33,8 @@ def load(path: Path, dim: str = "", unknown: str = "refuse", dtype: str = "int8"
     else:
         model = read(path)
         resolver = ShapeResolver(model, path, unknown)
-        net = resolver.run(dims.shapes(str(path), model.graph, given))
+        numbers = {name: given[name] for name in dims.numbers(model.graph) if name in given}
+        net = resolver.run(dims.shapes(str(path), model.graph, given), numbers)
         resolver.refuse_unknown()
     try:
         recognise(net)

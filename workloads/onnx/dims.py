@@ -20,6 +20,9 @@ UNNAMED = ("", "?", "None", "-1")
 UNREAD = {14: "complex64", 15: "complex128"}
 """Element types (TensorProto.DataType) that no machine supports."""
 
+WHOLE = (6, 7)
+"""Element types int32 and int64."""
+
 Shapes = dict[str, tuple[int, ...]]
 
 
@@ -53,6 +56,7 @@ def shapes(what: str, graph: onnx.GraphProto, given: Mapping[str, object]) -> Sh
     if problems:
         raise InputError(problems)
     weights = {tensor.name for tensor in graph.initializer}
+    given = {name: value for name, value in given.items() if name not in numbers(graph)}
     requested: dict[str, list[str]] = {}
     wanted: dict[str, list[str | int]] = {}
     for value in graph.input:
@@ -65,7 +69,7 @@ def shapes(what: str, graph: onnx.GraphProto, given: Mapping[str, object]) -> Sh
     known = _matched(what, requested, given)
     if missing := [name for name in requested if name not in known]:
         named = ", ".join(f"{name} (of {', '.join(dict.fromkeys(requested[name]))})" for name in missing)
-        example = ",".join(f"{name}={1 if 'batch' in name else 128}" for name in missing)
+        example = ",".join(f"{name}={1 if 'batch' in name or name.endswith('.0') else 128}" for name in missing)
         raise InputError(f"{what}: dimensions without a number: {named}; give them, e.g. --dim {example}")
     return {
         name: tuple(
@@ -74,6 +78,21 @@ def shapes(what: str, graph: onnx.GraphProto, given: Mapping[str, object]) -> Sh
         )
         for name, axes in wanted.items()
     }
+
+
+def numbers(graph: onnx.GraphProto) -> dict[str, int]:
+    """Return the type of each input that is one whole number (a sampling rate, a length), by name.
+
+    Its value may be given like the number of a dimension.
+    """
+    weights = {tensor.name for tensor in graph.initializer}
+    found = {}
+    for value in graph.input:
+        kind = value.type.tensor_type
+        sizes = [dim.dim_value for dim in kind.shape.dim]
+        if value.name not in weights and kind.elem_type in WHOLE and all(size == 1 for size in sizes):
+            found[value.name] = kind.elem_type
+    return found
 
 
 def _axes(what: str, value: onnx.ValueInfoProto) -> list[str | int]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from workloads.onnx import standard
 from workloads.onnx.net import Level, Node, Value
 
 if TYPE_CHECKING:
@@ -328,6 +329,7 @@ RULES: dict[str, Rule] = {
     "QLinearConv": _of("Conv", 0, 3, 8),
     "Attention": _attention,
     "RotaryEmbedding": _rotary,
+    **standard.RULES,
 }
 """Operators of the standard."""
 

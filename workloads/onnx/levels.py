@@ -37,7 +37,7 @@ def of_node(node: Node, inputs: list[Value | None]) -> Level:
     most = max(levels, default=Level.CONSTANT)
     if node.op == "Gather" and is_look_up(values):
         return max(Level.LOOKED_UP, values[0].level)
-    if most is Level.GIVEN and node.op in PRODUCTS | RECURRENT and any(is_matrix(value) for value in values):
+    if most is Level.GIVEN and (node.op in RECURRENT or (node.op in PRODUCTS and any(map(is_matrix, values)))):
         return Level.COMPUTED
     if most is Level.LOOKED_UP and node.op not in MOVES:
         only_sum = node.op in ("Add", "Where") and levels.count(Level.LOOKED_UP) == 1

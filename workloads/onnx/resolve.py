@@ -36,11 +36,14 @@ MISFITS = (AssertionError, ArithmeticError, LookupError, TypeError, ValueError)
 """Errors that rules raise for operators whose operands or attributes are not those of the standard."""
 ARITHMETIC = ("Add", "Sub", "Mul", "Div")
 """Operators of two operands of one type; sums of integer products are numbers here, their biases integers."""
-OWN_SHAPES = ("MatMul", expand.ATTENTION, *SAME_SHAPE)
+OWN_SHAPES = ("MatMul", "STFT", expand.ATTENTION, *SAME_SHAPE)
 
 
 class ShapeResolver:
-    """One forward pass. ``unknown_ops``: operators whose results have no known shape, by kind, with names of nodes."""
+    """One forward pass. ``unknown_ops``: operators whose results have no known shape, by kind, with names of nodes.
+
+    ``deciding``: inputs of one number whose values choose the branch of an If.
+    """
 
     def __init__(self, model: onnx.ModelProto, path: Path, unknown: str):
         self.onnx = needed()
@@ -50,18 +53,23 @@ class ShapeResolver:
         self.unknown_ops: dict[str, list[str]] = {}
         self.fresh = Counter[str]()
         self.guessed = False
+        self.deciding: set[str] = set()
         types = self.onnx.TensorProto
         self.whole = (types.INT64, types.INT32, types.BOOL, types.STRING)
 
-    def run(self, shapes: dims.Shapes) -> Net:
-        """Visit all operators. Raises InputError listing all unknown ones."""
+    def run(self, shapes: dims.Shapes, numbers: Mapping[str, object]) -> Net:
+        """Visit all operators; ``numbers``: values of inputs of one whole number, by name. Raises InputError."""
         graph = self.model.graph
         self.weights(graph)
         for given in graph.input:
             if given.name in shapes:
                 dtype = given.type.tensor_type.elem_type
                 level = levels.of_input(given.name, dtype, self.onnx)
-                self.enter(Value(given.name, shapes[given.name], dtype, level))
+                data = None
+                if given.name in numbers:
+                    level, data = Level.CONSTANT, np.full(shapes[given.name], numbers[given.name], np.int64)
+                    data = data.astype(self.onnx.helper.tensor_dtype_to_np_dtype(dtype))
+                self.enter(Value(given.name, shapes[given.name], dtype, level, data))
                 self.net.inputs.append(given.name)
         self.visit(graph)
         self.net.outputs = list(dict.fromkeys(out.name for out in graph.output))
@@ -118,6 +126,7 @@ class ShapeResolver:
         condition = self.net.values[node.inputs[0]].number if node.inputs else None
         graphs = {attribute.name: attribute.g for attribute in proto.attribute}
         if condition is None or not {"then_branch", "else_branch"} <= graphs.keys():
+            self.deciding.update(self.sources(node))
             self.lost(node)
             return
         chosen = graphs["then_branch" if condition else "else_branch"]
@@ -125,6 +134,20 @@ class ShapeResolver:
         self.visit(chosen)
         for name, inner in zip(node.outputs, chosen.output, strict=False):
             self.take(Node("Identity", [inner.name], [name], name=node.name))
+
+    def sources(self, node: Node) -> set[str]:
+        """Return the inputs of one whole number that a node's operands are computed from."""
+        found, waiting, seen = set(), [name for name in node.inputs if name], set[str]()
+        numbers = dims.numbers(self.model.graph)
+        while waiting:
+            name = waiting.pop()
+            maker = self.net.makers.get(name)
+            if name in numbers:
+                found.add(name)
+            elif maker is not None and name not in seen:
+                waiting += [given for given in maker.inputs if given]
+            seen.add(name)
+        return found
 
     def take(self, node: Node) -> None:
         """Process one operator: expand, compute, or infer."""
@@ -214,7 +237,7 @@ class ShapeResolver:
 
     def inferred(self, node: Node, inputs: list[Value | None]) -> list[tuple[tuple[int, ...], int]] | None:
         """Return shape and type of each output by the rules of the standard; None if it has none."""
-        if node.op in OWN_SHAPES and inputs and None not in inputs:
+        if node.op in OWN_SHAPES and inputs and (node.op == "STFT" or None not in inputs):
             return [(self.own_shape(node, [value.shape or () for value in inputs if value is not None]), FLOAT)]
         try:
             schema = self.onnx.defs.get_schema(node.op, self.opsets.get(node.domain, 1), node.domain)
@@ -241,6 +264,8 @@ class ShapeResolver:
         """Return the shape of a product or of an operator that `expand` made. Raises InputError."""
         if node.op in SAME_SHAPE:
             return shapes[0]
+        if node.op == "STFT":
+            return self.spectrum(node, shapes[0])
         if node.op == expand.ATTENTION:
             q, k, v = shapes[:3]
             sound = len(q) == len(k) == len(v) == 4 and q[3] == k[3] and k[:3] == v[:3] and q[0] == k[0]
@@ -248,6 +273,15 @@ class ShapeResolver:
                 raise self.wrong(node, "Q, K and V have inconsistent shapes, or heads of K do not divide those of Q")
             return (*q[:3], v[3])
         return product_shape(shapes[0], shapes[1], lambda text: self.wrong(node, text))
+
+    def spectrum(self, node: Node, signal: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape of a STFT; the rule of onnx 1.23 ignores that half a spectrum is the default."""
+        step, window, length = (self.net.values[name] if name else None for name in [*node.inputs[1:], "", ""][:3])
+        known = length.number if length is not None else None if window is None else window.elements
+        if step is None or not step.number or not known or len(signal) < 2:
+            raise self.wrong(node, "its step and the length of its frames must be constants")
+        size, half = int(known), node.attrs.get("onesided", 1)
+        return (signal[0], 1 + (signal[1] - size) // int(step.number), size // 2 + 1 if half else size, 2)
 
     def checked(self, node: Node, found: Mapping[str, Any]) -> list[tuple[tuple[int, ...], int]] | None:
         """Return inferred types as numbers. Raises InputError for a shape that depends on the data."""
@@ -257,6 +291,8 @@ class ShapeResolver:
             if kind is None or not kind.HasField("shape"):
                 return None
             sizes = [dim.dim_value if dim.HasField("dim_value") else -1 for dim in kind.shape.dim]
+            if any(dim.HasField("dim_value") and dim.dim_value < 0 for dim in kind.shape.dim):
+                raise self.wrong(node, f"its operands are too small: its result would be {sizes}")
             if -1 in sizes:
                 return None
             if 0 in sizes and any(0 not in (value.shape or ()) for value in self.net.known(node)):
@@ -278,7 +314,11 @@ class ShapeResolver:
     def refuse_unknown(self) -> None:
         """Raise one InputError that lists all unknown operators."""
         if self.unknown_ops:
-            raise InputError(unknown_text(str(self.path), self.unknown_ops))
+            text = unknown_text(str(self.path), self.unknown_ops)
+            if self.deciding:
+                values = ",".join(f"{name}=NUMBER" for name in sorted(self.deciding))
+                text[-1] += f"; or give the values on which If depends: --dim {values}"
+            raise InputError(text)
 
 
 def unknown_text(path: str, unknown: Mapping[str, list[str]]) -> list[str]:

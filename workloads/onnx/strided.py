@@ -49,7 +49,7 @@ class Strided:
 
     def reshaped(self, shape: Sequence[int]) -> Strided | None:
         """Return the array in another shape; None if that needs a copy."""
-        factors = [factor for axis in self.axes for factor in axis]
+        factors = list(_axis([factor for axis in self.axes for factor in axis]))
         axes: list[Axis] = []
         for wanted in shape:
             taken: list[Factor] = []

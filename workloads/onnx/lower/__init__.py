@@ -7,12 +7,18 @@ from typing import Any
 
 from sim.base.errors import InputError
 from sim.graph import Graph
-from workloads.onnx.lower import elements, moves, products, sliding
+from workloads.onnx.lower import elements, moves, products, recurrent, sliding
 from workloads.onnx.lower.lowering import NodeLowering
 from workloads.onnx.net import Level, Net
 from workloads.onnx.resolve import unknown_text
 
-RULES: dict[str, Callable[..., Any]] = {**products.RULES, **elements.RULES, **moves.RULES, **sliding.RULES}
+RULES: dict[str, Callable[..., Any]] = {
+    **products.RULES,
+    **elements.RULES,
+    **moves.RULES,
+    **sliding.RULES,
+    **recurrent.RULES,
+}
 """Operator -> its lowering."""
 
 

@@ -76,7 +76,7 @@ def _number_row(at: NodeLowering, name: str, target: Strided) -> Strided:
 def _is_narrow(at: NodeLowering, name: str, shape: Sequence[int]) -> bool:
     """Return whether a value has one number for each row of a result."""
     own = at.net.values[name].shape or ()
-    return len(own) == len(shape) > 0 and own[-1] == 1 < shape[-1]
+    return bool(own) and own[-1] == 1 < shape[-1]
 
 
 def _operand(at: NodeLowering, name: str, shape: Sequence[int]) -> Strided:

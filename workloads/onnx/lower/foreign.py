@@ -17,7 +17,9 @@ PRICED = (
     *("Selu", "ThresholdedRelu", "LogSoftmax", "ReduceMax", "ReduceMin", "ReduceL2", "ReduceSumSquare", "ReduceProd"),
     *("ReduceLogSumExp", "CumSum", "ArgMax", "ArgMin", "TopK", "GatherElements", "GatherND", "ScatterND", "Gather"),
     *("Pad", "Resize", "ScatterElements", "Trilu", "LpNormalization", "InstanceNormalization", "GroupNormalization"),
-    *("BatchNormalization", "GlobalMaxPool"),
+    *("GlobalMaxPool", "LRN", "Softsign", "Hardmax", "Shrink", "Xor", "IsInf", "BitShift", "OneHot", "ReduceL1"),
+    *("Sinh", "Cosh", "Tan", "Asin", "Acos", "Atan", "Asinh", "Acosh", "Atanh", "ReduceLogSum", "ReverseSequence"),
+    *("MeanVarianceNormalization", "LpPool", "GridSample", "RoiAlign", "MaxRoiPool", "EyeLike", "Upsample"),
 )
 """Operators of the standard without a kind: the host runs them at the price of the kind `foreign`."""
 

@@ -18,6 +18,9 @@ CHAIN = ("Transpose", "Reshape", "Cast", "Identity", "Mul", "Sub", "Squeeze", "U
 """Operators between a weight and the product that reads it: its layout and its coding."""
 
 
+IMAGES = ("Conv", "ConvTranspose", "GlobalAveragePool", "MaxPool", "AveragePool", "BatchNormalization")
+"""Operators that read the channels of a pixel as a row."""
+
 MISFITS = (AssertionError, ArithmeticError, LookupError, TypeError, ValueError, NoWindow)
 """Errors that rules raise for operators whose operands or attributes are not those of the standard."""
 
@@ -86,10 +89,7 @@ class NodeLowering(Places):
     def input(self, value: Value) -> Strided:
         """Return an input of the network; images are stored pixel by pixel."""
         shape = value.shape or ()
-        images = any(
-            reader.op in ("Conv", "GlobalAveragePool", "MaxPool", "AveragePool")
-            for reader in self.net.readers(value.name)
-        )
+        images = any(reader.op in IMAGES for reader in self.net.readers(value.name))
         order = [0, *range(2, len(shape)), 1] if images and len(shape) > 2 else list(range(len(shape)))
         tensor = self.tensor(value.name, [shape[axis] for axis in order], "input")
         return Strided.dense(tensor.name, shape, order)

@@ -9,8 +9,8 @@ from sim.base.errors import InputError
 from sim.graph import View
 from workloads.onnx.levels import is_look_up
 from workloads.onnx.lower.foreign import foreign
-from workloads.onnx.lower.places import order_of
-from workloads.onnx.net import Node
+from workloads.onnx.lower.places import order_like, order_of
+from workloads.onnx.net import Level, Node
 from workloads.onnx.recognise.rotary import slices
 from workloads.onnx.strided import Strided
 
@@ -73,8 +73,14 @@ def split(at: NodeLowering, node: Node) -> None:
 
 def concat(at: NodeLowering, node: Node) -> None:
     """Concat: parts that were not stored into the joined tensor by their operator are copied there."""
+    if node.output not in at.arrays:
+        _joined_as_its_parts(at, node)
     for place, name in enumerate(node.inputs):
-        made = at.arrays.get(name) if at.net.values[name].level > 1 and node.inputs.count(name) == 1 else None
+        once, level = node.inputs.count(name) == 1, at.net.values[name].level
+        made = at.arrays.get(name) if once and level > Level.GIVEN else None
+        if once and level is Level.LOOKED_UP:  # looked up at its first use, which may be here: into its part
+            at.part_of(node, name)
+            made = at.array(name)
         target = at.part_of(node, name) if node.inputs.count(name) == 1 else _part(at, node, place)
         assert target is not None
         is_cache = place == 0 and at.tensors[target.tensor].kind == "state"
@@ -82,6 +88,15 @@ def concat(at: NodeLowering, node: Node) -> None:
             continue
         suffix = f"{node.name}.{place}" if len(node.inputs) > 1 else node.name
         at.copied(node, at.array(name).spread(target.shape), target, suffix)
+
+
+def _joined_as_its_parts(at: NodeLowering, node: Node) -> None:
+    """Store a joined tensor in the order of the axes of its largest part that is already stored."""
+    made = [name for name in node.inputs if name in at.arrays and at.net.values[name].level is Level.COMPUTED]
+    if made:
+        largest = max(made, key=lambda name: at.net.values[name].elements)
+        shape = at.net.values[largest].shape or ()
+        at.part_of(node, largest, order_like(at.arrays[largest], shape))
 
 
 def _part(at: NodeLowering, node: Node, place: int) -> Strided | None:

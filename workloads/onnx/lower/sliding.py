@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 from sim.base.errors import InputError
 from sim.graph import View
 from sim.graph.windows import positions
+from workloads.onnx.lower.foreign import foreign
 from workloads.onnx.lower.products import add_product
+from workloads.onnx.lower.windows import MAX_STEPS
 from workloads.onnx.net import Node
 from workloads.onnx.strided import Strided
 
@@ -27,6 +29,8 @@ def _window(node: Node, kernel: list[int], shape: tuple[int, ...], out: tuple[in
     ``shape``, ``out``: of the image and of the result. Zeros after an image that no window reaches are left out.
     """
     strides, dilations = _axes(node, "strides", 1), _axes(node, "dilations", 1)
+    dilations = [max(dilations) if size == 1 else one for one, size in zip(dilations, kernel, strict=True)]
+    dilations = [min(dilations)] * 2 if 1 in kernel else dilations  # of one tap: any
     if len({*dilations}) > 1:
         raise InputError(
             f"operator {node.name!r} ({node.op}): dilations {dilations}: dilation along rows and columns must be equal"
@@ -51,8 +55,7 @@ def _window(node: Node, kernel: list[int], shape: tuple[int, ...], out: tuple[in
 
 def _before(node: Node, wide: list[int], strides: list[int], shape: tuple[int, ...]) -> list[int]:
     """Return the rows and columns of zeros before an image."""
-    auto = node.attrs.get("auto_pad", b"NOTSET")
-    auto = auto.decode() if isinstance(auto, bytes) else auto
+    auto = _text(node, "auto_pad", "NOTSET")
     if auto in ("NOTSET", ""):
         return _pads(node)[:2]
     if auto == "VALID":
@@ -82,7 +85,7 @@ def conv(at: NodeLowering, node: Node) -> None:
     shape, weights, out = (at.net.values[name].shape or () for name in (*node.inputs[:2], node.output))
     kernel, groups = list(weights[2:]), int(node.attrs.get("group", 1))
     one_axis = len(shape) == 3 or (len(shape) == 4 and shape[3] == kernel[1] == 1 and kernel[0] > 1)
-    if one_axis and groups == 1:
+    if one_axis and groups == 1 and _is_run(node):
         series(at, node)
         return
     if len(shape) not in (3, 4):
@@ -93,7 +96,11 @@ def conv(at: NodeLowering, node: Node) -> None:
         _patches(at, node, shape, out, kernel)
         return
     window = _window(node, kernel, shape, out) if len(shape) == 4 else _one_row(node, kernel, shape, out)
-    image = pixels(at, node, node.inputs[0])
+    sides = dict(zip(("in_rows", "in_cols"), (1, *shape[2:])[-2:], strict=True))
+    if _reaches_beyond(window):
+        image, sides, window = _surrounded(at, node, shape, sides, window)
+    else:
+        image = pixels(at, node, node.inputs[0])
     target = at.result(node, channels_last(out), unit=1)
     alone = groups == shape[1] == out[1]
     taps = math.prod(kernel)
@@ -103,11 +110,55 @@ def conv(at: NodeLowering, node: Node) -> None:
     if len(node.inputs) > 2:
         bias = at.sums_row(node.inputs[2], (1, out[1]))
         views.append(View(bias.tensor, 1, 1, out[1], 0, 0))
-    sides = dict(zip(("in_rows", "in_cols"), (1, *shape[2:])[-2:], strict=True))
     attrs = {**sides, **window, "activation": "relu" if relu else "none"}
     if not alone:
         attrs["groups"] = groups
     put(at, node, "depthwise_conv" if alone else "conv", views, target, out, attrs)
+
+
+def _around(window: dict[str, Any]) -> list[int]:
+    """Return the zeros above, below, left and right of an image."""
+    above, left = window.get("padding_rows", window["padding"]), window["padding"]
+    return [above, window.get("padding_rows_end", above), left, window.get("padding_end", left)]
+
+
+def _reaches_beyond(window: dict[str, Any]) -> bool:
+    """Return whether there are more zeros than the library takes: as many as taps, or more (dilated windows)."""
+    taps = window.get("kernel_rows", window["kernel"]), window["kernel"]
+    around = _around(window)
+    return max(around[:2]) >= taps[0] or max(around[2:]) >= taps[1]
+
+
+def _surrounded(
+    at: NodeLowering, node: Node, shape: tuple[int, ...], sides: dict[str, int], window: dict[str, Any]
+) -> tuple[View, dict[str, int], dict[str, Any]]:
+    """Return an image with zeros around it that are stored before the run, its sides, and the window without zeros."""
+    above, below, left, right = _around(window)
+    rows, cols = sides["in_rows"], sides["in_cols"]
+    held, wide = above + rows + below, left + cols + right
+    sizes, name = (shape[0] * held * wide, shape[1]), node.inputs[0]
+    if name in at.net.inputs and name not in at.arrays and at.net.sole_reader(name) is node:
+        stored = at.tensor(name, sizes, "input")
+    else:
+        stored = at.tensor(f"{node.output.lstrip('/')}.surrounded", sizes, "state")
+        whole = Strided.dense(stored.name, (shape[0], shape[1], held, wide), [0, 2, 3, 1])
+        middle = whole.sliced(2, above, rows)
+        middle = middle.sliced(3, left, cols) if middle is not None else None
+        array = at.array(name)
+        assert middle is not None
+        at.copied(node, replace(array, axes=(*array.axes[:2], *((), *array.axes[2:])[-2:])), middle)
+    kept = {key: value for key, value in window.items() if not key.startswith("padding")}
+    return View.whole(stored), {"in_rows": held, "in_cols": wide}, {**kept, "padding": 0}
+
+
+def _is_run(node: Node) -> bool:
+    """Return whether the taps of a window along one axis are neighbours, with zeros given by number."""
+    return set(node.attrs.get("dilations") or [1]) == {1} and _text(node, "auto_pad", "NOTSET") in ("NOTSET", "VALID")
+
+
+def _text(node: Node, key: str, default: str) -> str:
+    value = node.attrs.get(key, default)
+    return value.decode() if isinstance(value, bytes) else str(value)
 
 
 def _one_row(node: Node, kernel: list[int], shape: tuple[int, ...], out: tuple[int, ...]) -> dict[str, Any]:
@@ -127,13 +178,9 @@ def series(at: NodeLowering, node: Node) -> None:
     batch, channels, frames = (at.net.values[node.inputs[0]].shape or ())[:3]
     out_channels, _, taps = (at.net.values[node.inputs[1]].shape or ())[:3]
     results = (at.net.values[node.output].shape or ())[2]
-    stride, dilation = (int((node.attrs.get(key) or [1])[0]) for key in ("strides", "dilations"))
+    stride = int((node.attrs.get("strides") or [1])[0])
     pads = list(node.attrs.get("pads") or [0, 0])
     before, after = pads[0], pads[len(pads) // 2]
-    if dilation != 1 or node.attrs.get("auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID"):
-        raise InputError(
-            f"operator {node.name!r} (Conv): dilation {dilation} or auto_pad along one axis is not supported"
-        )
     held = before + frames + after
     source = _frames(at, node, batch, channels, frames, before, held)
     shape = at.net.values[node.output].shape or ()
@@ -236,7 +283,11 @@ def pool(at: NodeLowering, node: Node) -> None:
     if len(shape) != 4:
         raise InputError(f"operator {node.name!r} ({node.op}): {len(shape)} axes, only images are supported")
     window = _window(node, list(node.attrs["kernel_shape"]), shape, out)
-    image = pixels(at, node, node.inputs[0])
+    sides = dict(zip(("in_rows", "in_cols"), (1, *shape[2:])[-2:], strict=True))
+    if _reaches_beyond(window):
+        image, sides, window = _surrounded(at, node, shape, sides, window)
+    else:
+        image = pixels(at, node, node.inputs[0])
     target = at.result(node, channels_last(out), unit=1)
     kind = "maxpool" if node.op == "MaxPool" else "avgpool"
     put(at, node, kind, [image], target, out, {"in_rows": shape[2], "in_cols": shape[3], **window})
@@ -257,29 +308,71 @@ def global_average(at: NodeLowering, node: Node) -> None:
     add_product(at, node, Strided.dense(ones.name, (1, count)), flat, target, None, "none")
 
 
+def batch_norm(at: NodeLowering, node: Node) -> None:
+    """A batch norm with fixed statistics and no product before it: a depth-wise convolution of one tap with a bias."""
+    shape = at.net.values[node.inputs[0]].shape or ()
+    if len(shape) < 2 or node.attrs.get("training_mode"):
+        foreign(at, node)
+        return
+    relu = at.relu_behind(node)
+    image = pixels(at, node, node.inputs[0])
+    target = at.result(node, channels_last(shape), unit=1)
+    gain = at.tensor(at.root(node.inputs[1]).lstrip("/"), (shape[1], 1), "weight")
+    shift = at.sums_row(node.inputs[2], (1, shape[1]))
+    views = [image, View.whole(gain), View(shift.tensor, 1, 1, shape[1], 0, 0)]
+    sides = {"in_rows": math.prod(shape[2:-1]), "in_cols": shape[-1] if len(shape) > 2 else 1}
+    put(at, node, "depthwise_conv", views, target, shape, {**sides, "activation": "relu" if relu else "none"})
+
+
 def conv_transpose(at: NodeLowering, node: Node) -> None:
-    """A transposed convolution: a product whose results are patches; overlapping patches are added by the host."""
-    shape, weights = (at.net.values[name].shape or () for name in node.inputs[:2])
-    if len(shape) != 4 or int(node.attrs.get("group", 1)) != 1:
-        raise InputError(f"operator {node.name!r} (ConvTranspose): only images without groups are supported")
-    (batch, channels, rows, cols), (_, made, high, wide) = shape, weights
-    image, depth = pixels(at, node, node.inputs[0]), made * high * wide
-    weight = at.tensor(at.root(node.inputs[1]).lstrip("/"), (channels, depth), "weight")
-    result = at.tensor(f"{node.output.lstrip('/')}.patches", (batch * rows * cols, depth))
-    out = View(result.name, 1, image.rows, depth, depth, image.rows * depth)
-    views = [image, View.whole(weight)]
-    if len(node.inputs) > 2:  # one copy for each pixel of a patch
-        bias = at.tensor(f"{node.inputs[2].lstrip('/')}.patch", (depth,), "weight", at.graph.sums)
-        views.append(View(bias.name, 1, 1, depth, 0, 0))
-    at.apply("matmul", node, [(*views, out)], repeating_bias=len(node.inputs) > 2)
-    patches = Strided.dense(result.name, (batch, rows, cols, high, wide, made))
-    again = patches.transposed([0, 5, 1, 3, 2, 4]).reshaped((batch, made, rows * high, cols * wide))
-    assert again is not None
-    if again.shape == at.net.values[node.output].shape:
-        at.arrays[node.output] = again
+    """A transposed convolution: a product whose results are patches; overlapping patches are added by the host.
+
+    A series is an image of one row; each group is a product of its own.
+    """
+    shape, weights, out = (at.net.values[name].shape or () for name in (*node.inputs[:2], node.output))
+    if len(shape) not in (3, 4):
+        raise InputError(f"operator {node.name!r} (ConvTranspose): {len(shape)} axes, only images and series are read")
+    kernel, groups = [1, *weights[2:]][-2:], int(node.attrs.get("group", 1))
+    apart = list(out[2:]) == [size * taps for size, taps in zip(shape[2:], weights[2:], strict=True)]
+    relu = apart and at.relu_behind(node)
+    rows, cols = [1, *shape[2:]][-2:]
+    batch, made = shape[0], groups * weights[1]
+    patches = _patch_products(at, node, (batch * rows * cols, groups, weights[1] * math.prod(kernel)), relu=relu)
+    again = Strided.dense(patches, (batch, rows, cols, groups, *kernel, weights[1]))
+    if apart:
+        again_shape = (batch, made, *out[2:])
+        placed = again.transposed([0, 3, 6, 1, 4, 2, 5]).reshaped(again_shape)
+        assert placed is not None
+        at.arrays[node.output] = placed
     else:
-        target = at.result(node, channels_last(at.net.values[node.output].shape or ()), unit=1)
-        at.foreign(node, [patches], target, "sum of patches", f"{node.name}.sum")
+        target = at.result(node, channels_last(out), unit=1)
+        at.foreign(node, [again], target, "sum of patches", f"{node.name}.sum")
+
+
+def _patch_products(at: NodeLowering, node: Node, sizes: tuple[int, int, int], *, relu: bool) -> str:
+    """Add the products of the pixels with the filters of each group, (pixels, groups, elements of a patch).
+
+    Return the tensor of patches. Filters are stored group by group: [groups * channels, elements of a patch].
+    """
+    pixels_, groups, depth = sizes
+    if groups > MAX_STEPS:
+        raise InputError(f"operator {node.name!r} (ConvTranspose): {groups:,} groups, at most {MAX_STEPS:,}")
+    image = pixels(at, node, node.inputs[0])
+    channels = image.cols // groups
+    weight = at.tensor(at.root(node.inputs[1]).lstrip("/"), (image.cols, depth), "weight")
+    result = at.tensor(f"{node.output.lstrip('/')}.patches", (pixels_, groups * depth))
+    bias = len(node.inputs) > 2 and node.inputs[2]
+    if bias:  # one copy for each pixel of a patch
+        bias = at.tensor(f"{node.inputs[2].lstrip('/')}.patch", (groups * depth,), "weight", at.graph.sums).name
+    windows = []
+    for group in range(groups):
+        source = replace(image, cols=channels, offset=image.offset + group * channels)
+        filters = View(weight.name, 1, channels, depth, depth, channels * depth, group * channels * depth)
+        added = [View(bias, 1, 1, depth, 0, 0, group * depth)] if bias else []
+        out = View(result.name, 1, pixels_, depth, groups * depth, pixels_ * groups * depth, group * depth)
+        windows.append((source, filters, *added, out))
+    at.apply("matmul", node, windows, repeating_bias=bool(bias), activation="relu" if relu else "none")
+    return result.name
 
 
 RULES: dict[str, Callable[[NodeLowering, Node], None]] = {
@@ -288,4 +381,5 @@ RULES: dict[str, Callable[[NodeLowering, Node], None]] = {
     "AveragePool": pool,
     "GlobalAveragePool": global_average,
     "ConvTranspose": conv_transpose,
+    "BatchNormalization": batch_norm,
 }

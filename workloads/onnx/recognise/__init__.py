@@ -8,7 +8,7 @@ A chain is recognised by its values: it is run on sample numbers and compared wi
 from __future__ import annotations
 
 from workloads.onnx.net import Net
-from workloads.onnx.recognise import attention, functions, rotary, simple
+from workloads.onnx.recognise import attention, folding, functions, rotary, simple
 
 
 def recognise(net: Net) -> None:
@@ -16,6 +16,7 @@ def recognise(net: Net) -> None:
     net.sweep()
     simple.drop(net)
     simple.pads(net)
+    folding.fold(net)
     rotary.recognise(net)
     functions.recognise(net)
     simple.weighted_sums(net)

@@ -16,7 +16,8 @@ NORMS = {"LayerNormalization": 2, "RMSNormalization": 1}
 def drop(net: Net) -> None:
     """Bypass operators without effect: identities, changes of type, products with a
     number."""
-    for node in list(net.nodes):
+    for old in list(net.nodes):
+        node = _without_empty(net, old)
         source = _unchanged(net, node)
         if source is not None:
             net.alias(node.output, source)
@@ -26,16 +27,22 @@ def drop(net: Net) -> None:
     net.nodes = [node for node in net.nodes if net.makers.get(node.output) is node]
 
 
+def _without_empty(net: Net, node: Node) -> Node:
+    """Return a Concat without its operands of no elements; any other node as it is."""
+    kept = [name for name in node.inputs if net.values[name].elements] if node.op == "Concat" else node.inputs
+    if len(kept) == len(node.inputs):
+        return node
+    joined = Node("Concat", kept, node.outputs, node.attrs, node.name)
+    net.put(node, joined)
+    return joined
+
+
 def _unchanged(net: Net, node: Node) -> str | None:
     """Return the operand that a node passes on unchanged; None if the node has an effect."""
     if node.domain or (len(node.outputs) != 1 and node.op != "Dropout"):
         return None
-    if node.op in NOTHING:
+    if node.op in NOTHING or (node.op == "Concat" and len(node.inputs) == 1):
         return node.inputs[0]
-    if node.op == "BatchNormalization":  # with fixed statistics, after a product: folded into its weights and bias
-        maker = net.makers.get(node.inputs[0])
-        folded = maker is not None and maker.op in ("Conv", "ConvTranspose") and net.sole_reader(node.inputs[0])
-        return node.inputs[0] if folded else None
     if node.op == "Add":
         a, b = (net.values[name] for name in node.inputs)
         shape = net.values[node.output].shape
