@@ -126,7 +126,7 @@ def _reaches_beyond(window: dict[str, Any]) -> bool:
     """Return whether there are more zeros than the library takes: as many as taps, or more (dilated windows)."""
     taps = window.get("kernel_rows", window["kernel"]), window["kernel"]
     around = _around(window)
-    return max(around[:2]) >= taps[0] or max(around[2:]) >= taps[1]
+    return bool(max(around[:2]) >= taps[0] or max(around[2:]) >= taps[1])
 
 
 def _surrounded(
