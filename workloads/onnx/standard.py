@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from workloads.onnx.expand import Parts
+    from workloads.onnx.expand import Replacement
 
 
-def _sum(parts: Parts) -> None:
+def _sum(parts: Replacement) -> None:
     """Sum and Mean; the divisor of a mean is folded into the scale."""
     names = [name for name in parts.node.inputs if name]
     if len(names) == 1:
@@ -28,7 +28,7 @@ def _sum(parts: Parts) -> None:
     parts.add("Mul", total, parts.numbers(np.array(1 / len(names), np.float32)), out=parts.node.output)
 
 
-def _einsum(parts: Parts) -> None:
+def _einsum(parts: Replacement) -> None:
     """Einsum: products of two operands at a time, letters without a place in the result summed.
 
     Raises ValueError for a letter that one operand has twice.
@@ -50,7 +50,7 @@ def _einsum(parts: Parts) -> None:
     parts.add("Transpose", name, out=parts.node.output, perm=[term.index(letter) for letter in result])
 
 
-def _terms(parts: Parts) -> tuple[list[str], str]:
+def _terms(parts: Replacement) -> tuple[list[str], str]:
     """Return the letters of each operand and of the result; the axes of "..." get capital letters."""
     equation = parts.node.attrs["equation"]
     text = (equation.decode() if isinstance(equation, bytes) else equation).replace(" ", "")
@@ -69,7 +69,7 @@ def _terms(parts: Parts) -> tuple[list[str], str]:
     return terms, result.replace("...", spread)
 
 
-def _summed(parts: Parts, name: str, term: str, wanted: set[str]) -> tuple[str, str]:
+def _summed(parts: Replacement, name: str, term: str, wanted: set[str]) -> tuple[str, str]:
     """Return an operand summed over the letters that nothing else has."""
     axes = [place for place, letter in enumerate(term) if letter not in wanted]
     if not axes:
@@ -79,7 +79,7 @@ def _summed(parts: Parts, name: str, term: str, wanted: set[str]) -> tuple[str, 
 
 
 def _pair(
-    parts: Parts, a: tuple[str, str], b: tuple[str, str], wanted: set[str], sizes: dict[str, int]
+    parts: Replacement, a: tuple[str, str], b: tuple[str, str], wanted: set[str], sizes: dict[str, int]
 ) -> tuple[str, str]:
     """Return the product of two operands as a MatMul, or element by element if no letter is summed."""
     first, left = _summed(parts, *a, wanted | set(b[1]))
@@ -105,7 +105,7 @@ def _sizes(letters: Sequence[str], sizes: dict[str, int]) -> list[int]:
     return [sizes[letter] for letter in letters]
 
 
-def _laid(parts: Parts, operand: tuple[str, str], groups: Sequence[Sequence[str]], shape: Sequence[int]) -> str:
+def _laid(parts: Replacement, operand: tuple[str, str], groups: Sequence[Sequence[str]], shape: Sequence[int]) -> str:
     """Return an operand with its axes in the order of the groups, in a shape."""
     name, term = operand
     order = [term.index(letter) for group in groups for letter in group]
@@ -114,7 +114,7 @@ def _laid(parts: Parts, operand: tuple[str, str], groups: Sequence[Sequence[str]
     return parts.reshape(name, *shape)
 
 
-def _blocks(parts: Parts) -> None:
+def _blocks(parts: Replacement) -> None:
     """DepthToSpace and SpaceToDepth: the axes of a block stand apart, and are moved."""
     batch, channels, rows, cols = parts.shape(0)
     side = int(parts.node.attrs["blocksize"])
@@ -130,7 +130,7 @@ def _blocks(parts: Parts) -> None:
     parts.reshape(turned, batch, depth, rows * side, cols * side, out=parts.node.output)
 
 
-RULES: dict[str, Callable[[Parts], None]] = {
+RULES: dict[str, Callable[[Replacement], None]] = {
     "Sum": _sum,
     "Mean": _sum,
     "Einsum": _einsum,
