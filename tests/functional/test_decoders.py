@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from sim import hardware
 from sim.base.errors import InputError
+from sim.base.safetensors import read
 from sim.cli.app import app
 from sim.cli.infer import prepare
 from sim.functional import host, tokens
@@ -78,6 +79,54 @@ def llama(folder):
     return save(folder, tensors, {**config, "max_position_embeddings": 32, "rms_norm_eps": 1e-6})
 
 
+def gpt_neo(folder):
+    """GPT-2's model as GPT-Neo stores it: [out, in], Q, K and V apart and without a bias, scores not divided."""
+    folder, _ = gpt2(folder)
+    config, tensors = json.loads((folder / "config.json").read_text()), read(folder / "model.safetensors")
+    found, same = {}, {}
+    for name, values in tensors.items():
+        if ".c_attn." in name:
+            for letter, part in zip("qkv", np.split(values, 3, axis=-1), strict=True):
+                if name.endswith("weight"):
+                    unscaled = part.T / np.sqrt(SIZE) if letter == "q" else part.T
+                    found[name.replace("attn.c_attn", f"attn.attention.{letter}_proj")] = unscaled
+            same[name] = values if name.endswith("weight") else np.zeros_like(values)
+            continue
+        renamed = name.replace("attn.c_proj", "attn.attention.out_proj")
+        found[renamed] = values.T if ".c_" in name and values.ndim == 2 else values
+        same[name] = values
+    sizes = {"num_layers": LAYERS, "hidden_size": HIDDEN, "num_heads": HEADS, "vocab_size": WORDS}
+    sizes |= {"intermediate_size": FFN, "max_position_embeddings": 32, "window_size": 20}
+    kind = {"model_type": "gpt_neo", "attention_types": [[["global", "local"], 1]]}
+    save(folder, found, {**kind, **sizes, "layer_norm_epsilon": config["layer_norm_epsilon"]})
+    return folder, {name: values.astype(np.float64) for name, values in same.items()}
+
+
+def gemma(folder):
+    """LLaMA's model as Gemma stores it: gains less 1, embeddings before they are multiplied, the head tied to them."""
+    folder, _ = llama(folder)
+    config, tensors = json.loads((folder / "config.json").read_text()), read(folder / "model.safetensors")
+    table = tensors["lm_head.weight"]
+    same = {**tensors, "model.embed_tokens.weight": table * np.sqrt(HIDDEN)}
+    found = {name: values - 1 if "norm" in name else values for name, values in tensors.items()}
+    del found["lm_head.weight"]
+    more = {"model_type": "gemma", "head_dim": SIZE, "hidden_activation": "silu"}
+    save(folder, {**found, "model.embed_tokens.weight": table}, {**config, **more})
+    return folder, {name: values.astype(np.float64) for name, values in same.items()}
+
+
+def qwen3(folder):
+    """LLaMA's model with an RMSNorm of each head's Q and K."""
+    folder, _ = llama(folder)
+    config, tensors = json.loads((folder / "config.json").read_text()), read(folder / "model.safetensors")
+    rng = np.random.default_rng(3)
+    for layer in range(LAYERS):
+        for letter in "qk":
+            gain = 1 + 0.3 * rng.standard_normal(SIZE)
+            tensors[f"model.layers.{layer}.self_attn.{letter}_norm.weight"] = gain.astype(np.float32)
+    return save(folder, tensors, {**config, "model_type": "qwen3", "head_dim": SIZE})
+
+
 def save(folder, tensors, config):
     folder.mkdir(exist_ok=True)
     (folder / "config.json").write_text(json.dumps(config))
@@ -133,6 +182,8 @@ def forward_llama(w):
         at = f"model.layers.{layer}."
         y = norm(x, at + "input_layernorm")
         q, k, v = (heads(y @ w[f"{at}self_attn.{n}_proj.weight"].T) for n in "qkv")
+        if f"{at}self_attn.q_norm.weight" in w:
+            q, k = norm(q, f"{at}self_attn.q_norm"), norm(k, f"{at}self_attn.k_norm")
         k, v = (np.repeat(part, HEADS // KV, axis=0) for part in (turn(k), v))
         x = x + attend(turn(q), k, v) @ w[f"{at}self_attn.o_proj.weight"].T
         y = norm(x, at + "post_attention_layernorm")
@@ -141,7 +192,16 @@ def forward_llama(w):
     return norm(x, "model.norm") @ w["lm_head.weight"].T
 
 
-@pytest.mark.parametrize(("write", "forward"), [(gpt2, forward_gpt2), (llama, forward_llama)])
+@pytest.mark.parametrize(
+    ("write", "forward"),
+    [
+        (gpt2, forward_gpt2),
+        (gpt_neo, forward_gpt2),
+        (llama, forward_llama),
+        (gemma, forward_llama),
+        (qwen3, forward_llama),
+    ],
+)
 def test_a_decoder_in_float_is_the_textbook_s(tmp_path, write, forward):
     folder, weights = write(tmp_path / "model")
     model = checkpoint.load(folder)
@@ -152,7 +212,12 @@ def test_a_decoder_in_float_is_the_textbook_s(tmp_path, write, forward):
     assert not model.unused
 
 
-@pytest.mark.parametrize("write", [gpt2, llama])
+def test_a_local_window_limits_the_tokens(tmp_path):
+    folder, _ = gpt_neo(tmp_path / "model")
+    assert checkpoint.load(folder).positions == 20
+
+
+@pytest.mark.parametrize("write", [gpt2, llama, qwen3])
 def test_the_report_of_a_decoder_in_integers_is_near_to_float(tmp_path, write):
     folder, _ = write(tmp_path / "model")
     line = ["infer", str(folder), "--tokens", ",".join(map(str, IDS)), "--json"]

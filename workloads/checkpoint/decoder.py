@@ -1,4 +1,6 @@
-"""Trained decoders in the Hugging Face layout: GPT-2, and LLaMA, Mistral and Qwen2, which differ in sizes."""
+"""Trained decoders in the Hugging Face layout: GPT-2 and GPT-Neo; LLaMA, Mistral, Qwen2, Qwen3 and Gemma.
+
+Their tensors are rearranged as GPT-2's or LLaMA's, from which our names follow."""
 
 from __future__ import annotations
 
@@ -10,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sim.base.errors import InputError
+from workloads.checkpoint.rearranged import as_gpt2, folded_gemma
 
 Array = npt.NDArray[Any]
 Wanted = dict[str, tuple[str, tuple[int, ...], bool]]
@@ -33,7 +36,8 @@ class Decoder:
 
     ``norm``, ``activation``: operator kinds. ``gated``: the feed-forward layer multiplies two products (SwiGLU).
     ``rope_base``: of the rotary embedding; None: positions have a table. ``causal``: a token sees no later one; False
-    for a vision transformer, whose layers are otherwise a decoder's.
+    for a vision transformer, whose layers are otherwise a decoder's. ``normed_heads``: an RMSNorm of each head's Q and
+    K before the rotary embedding (Qwen3).
     """
 
     kv_heads: int
@@ -43,6 +47,7 @@ class Decoder:
     gated: bool
     rope_base: float | None = None
     causal: bool = True
+    normed_heads: bool = False
 
 
 KEYS = {
@@ -62,8 +67,26 @@ KEYS = {
         "positions": "max_position_embeddings",
     },
 }
-KEYS |= {"mistral": KEYS["llama"], "qwen2": KEYS["llama"]}
+KEYS |= {
+    "gpt_neo": {
+        "layers": "num_layers",
+        "hidden": "hidden_size",
+        "heads": "num_heads",
+        "vocabulary": "vocab_size",
+        "positions": "max_position_embeddings",
+    },
+    **dict.fromkeys(("mistral", "qwen2", "qwen3", "gemma"), KEYS["llama"]),
+}
 """Model type -> our name of a size -> its key in config.json."""
+
+GPT2 = ("gpt2", "gpt_neo")
+"""Model types with GPT-2's layers; all others have LLaMA's."""
+
+HEAD_DIMS = {"qwen3": 128, "gemma": 256}
+"""Model type -> elements of a head that config.json does not give (transformers' own defaults)."""
+
+INNER = {"gpt2": "n_inner", "gpt_neo": "intermediate_size"}
+"""Model type -> key of the feed-forward size, null for four times the hidden size."""
 
 
 def read(config: Mapping[str, Any], kind: str, sizes: dict[str, int], where: object) -> Decoder:
@@ -72,21 +95,22 @@ def read(config: Mapping[str, Any], kind: str, sizes: dict[str, int], where: obj
     Raises InputError listing everything that is not supported.
     """
     problems: list[str] = []
-    name = str(config.get("activation_function", config.get("hidden_act", "gelu_new" if kind == "gpt2" else "silu")))
+    name = _activation(config, kind)
     if name not in ACTIVATIONS:
         problems.append(f"{where}: config.json: activation {name!r} is none of {', '.join(ACTIVATIONS)}")
     problems += _attention_problems(config, kind, sizes, where)
-    if kind == "gpt2":
-        inner = config.get("n_inner")
+    if kind in GPT2:
+        inner = config.get(INNER[kind])
         sizes["ffn"] = 4 * sizes["hidden"] if inner is None else inner
         if not isinstance(sizes["ffn"], int) or isinstance(inner, bool) or sizes["ffn"] < 1:
-            problems.append(f"{where}: config.json: n_inner is {inner!r}, must be a whole number >= 1, or null")
+            rule = f"{INNER[kind]} is {inner!r}, must be a whole number >= 1, or null"
+            problems.append(f"{where}: config.json: {rule}")
         kv, size, base = sizes["heads"], sizes["hidden"] // sizes["heads"], None
         if config.get("scale_attn_by_inverse_layer_idx"):
             problems.append(f"{where}: config.json: scale_attn_by_inverse_layer_idx is not run (nearest: false)")
     else:
         kv = config.get("num_key_value_heads", sizes["heads"])
-        size = config.get("head_dim") or sizes["hidden"] // sizes["heads"]
+        size = config.get("head_dim") or HEAD_DIMS.get(kind, sizes["hidden"] // sizes["heads"])
         rope = config.get("rope_parameters") or {}
         base = config.get("rope_theta", rope.get("rope_theta", 10000.0) if isinstance(rope, dict) else 10000.0)
         scaling = config.get("rope_scaling") or (rope if isinstance(rope, dict) else {})
@@ -100,8 +124,18 @@ def read(config: Mapping[str, Any], kind: str, sizes: dict[str, int], where: obj
             problems.append(f"{where}: config.json: head_dim is {size!r}, must be an even number >= 2")
     if problems:
         raise InputError(problems)
-    norm: Literal["layernorm", "rmsnorm"] = "layernorm" if kind == "gpt2" else "rmsnorm"
-    return Decoder(kv, size, norm, ACTIVATIONS[name], kind != "gpt2", base)
+    norm: Literal["layernorm", "rmsnorm"] = "layernorm" if kind in GPT2 else "rmsnorm"
+    return Decoder(kv, size, norm, ACTIVATIONS[name], kind not in GPT2, base, normed_heads=kind == "qwen3")
+
+
+def _activation(config: Mapping[str, Any], kind: str) -> str:
+    """Return the name of the feed-forward layer's activation; Gemma's "gelu" has always been its tanh form."""
+    if kind in GPT2:
+        return str(config.get("activation_function", "gelu_new"))
+    if kind == "gemma":
+        name = str(config.get("hidden_activation") or config.get("hidden_act", "gelu"))
+        return "gelu_pytorch_tanh" if name == "gelu" else name
+    return str(config.get("hidden_act", "silu"))
 
 
 def _attention_problems(config: Mapping[str, Any], kind: str, sizes: dict[str, int], where: object) -> list[str]:
@@ -112,27 +146,36 @@ def _attention_problems(config: Mapping[str, Any], kind: str, sizes: dict[str, i
             if config.get(key, legal) is not legal:
                 problems.append(f"{where}: config.json: {key} is {config[key]!r}, only {legal} is run")
         return problems
+    if kind == "gpt_neo":  # every layer of it, or every other one, sees a window of tokens
+        local = "local" in str(config.get("attention_types", config.get("attention_layers", "local")))
+        return _windowed(config.get("window_size", 256) if local else None, sizes, "window_size", where)
     rope = config.get("rope_parameters")
     places = (config, rope if isinstance(rope, dict) else {})
     part = next((place["partial_rotary_factor"] for place in places if "partial_rotary_factor" in place), 1)
     if part != 1:
         problems.append(f"{where}: config.json: partial_rotary_factor is {part!r}, only 1 is run")
-    window = config.get("sliding_window")
-    if window is None or not config.get("use_sliding_window", kind == "mistral"):
-        return problems
+    used = config.get("use_sliding_window", kind == "mistral")
+    return problems + _windowed(config.get("sliding_window") if used else None, sizes, "sliding_window", where)
+
+
+def _windowed(window: Any, sizes: dict[str, int], key: str, where: object) -> list[str]:
+    """Limit the positions to a window of tokens, within which every token sees all earlier ones."""
+    if window is None:
+        return []
     if not isinstance(window, int) or isinstance(window, bool) or window < 1:
-        problems.append(f"{where}: config.json: sliding_window is {window!r}, must be a whole number >= 1, or null")
-    else:  # up to this length every token is in the window
-        sizes["positions"] = min(sizes["positions"], window)
-    return problems
+        return [f"{where}: config.json: {key} is {window!r}, must be a whole number >= 1, or null"]
+    sizes["positions"] = min(sizes["positions"], window)
+    return []
 
 
 def prepared(raw: dict[str, Array], kind: str, sizes: Mapping[str, int], decoder: Decoder) -> dict[str, Array]:
     """Return the tensors of a file with GPT-2's joint projection cut in three, zero biases and a tied head added."""
     found = {name.removeprefix("transformer.").removeprefix("model."): values for name, values in raw.items()}
     hidden = sizes["hidden"]
+    if kind == "gpt_neo":
+        found = as_gpt2(found, sizes["layers"], sizes["positions"], decoder.head_dim)
     for layer in range(sizes["layers"]):
-        if kind == "gpt2":
+        if kind in GPT2:
             for part, axis in (("weight", 1), ("bias", 0)):
                 joint = found.pop(f"h.{layer}.attn.c_attn.{part}", None)
                 if joint is not None and joint.shape[-1] == 3 * hidden:
@@ -147,17 +190,17 @@ def prepared(raw: dict[str, Array], kind: str, sizes: Mapping[str, int], decoder
         widths |= {"mlp.gate_proj": sizes["ffn"], "mlp.up_proj": sizes["ffn"], "mlp.down_proj": hidden}
         for module, width in widths.items():
             found.setdefault(f"{at}{module}.bias", np.zeros(width, np.float32))
-    table = found.get("wte.weight" if kind == "gpt2" else "embed_tokens.weight")
+    table = found.get("wte.weight" if kind in GPT2 else "embed_tokens.weight")
     if table is not None:
         found.setdefault("lm_head.weight", table)
         found.setdefault("lm_head.bias", np.zeros(len(table), np.float32))
-    return found
+    return folded_gemma(found, hidden) if kind == "gemma" else found
 
 
 def wanted(kind: str, sizes: Mapping[str, int], decoder: Decoder) -> Wanted:
     """Our name -> (name in the prepared file, shape there, transposed)."""
     hidden, ffn, rows = sizes["hidden"], sizes["ffn"], sizes["vocabulary"]
-    gpt2 = kind == "gpt2"
+    gpt2 = kind in GPT2
     found: Wanted = {"word": ("wte.weight" if gpt2 else "embed_tokens.weight", (rows, hidden), False)}
     if gpt2:
         found["position"] = ("wpe.weight", (sizes["positions"], hidden), False)
@@ -181,6 +224,9 @@ def wanted(kind: str, sizes: Mapping[str, int], decoder: Decoder) -> Wanted:
             shape = (inner, cols) if gpt2 else (cols, inner)
             found[f"{at}{name}.weight"] = (f"{module}.weight", shape, not gpt2)
             found[f"{at}{name}.bias"] = (f"{module}.bias", (cols,), False)
+        for letter in "QK" if decoder.normed_heads else "":
+            norm = f"{source}self_attn.{letter.lower()}_norm.weight"
+            found[f"{at}norm_{letter}.weight"] = (norm, (decoder.head_dim,), False)
         for name, pair in norms.items():
             for part in parts:
                 found[f"{at}{name}.{part}"] = (f"{source}{pair[0 if gpt2 else 1]}.{part}", (hidden,), False)

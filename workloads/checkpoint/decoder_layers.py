@@ -51,12 +51,23 @@ class DecoderLayers(WideEncoder):
         if decoder.rope_base is None:
             return self.projected(at, which, x, cols, layer)
         sums = self.linear(f"{at}matmul_{which}", x, cols, f"{at}{which}.sums", layer, full=True, repeating=True)
+        real = self.real(sums, layer)
+        if decoder.normed_heads:
+            real = self.normed_heads(at, which, real, layer)
         turned = self.tensor(f"{at}{which}.turned", sums.shape, "fp32")
         attrs = {"head_dim": decoder.head_dim, "rotated": decoder.head_dim, "base": decoder.rope_base}
         attrs["position"] = self.form.past
-        self.op(f"{at}rope_{which}", "rope", [View.whole(self.real(sums, layer))], View.whole(turned), layer, **attrs)
+        self.op(f"{at}rope_{which}", "rope", [View.whole(real)], View.whole(turned), layer, **attrs)
         result, into = self.kept(at, which, cols)
         self.op(f"{at}{which}.quantize", "quantize", [View.whole(turned)], into, layer)
+        return result
+
+    def normed_heads(self, at: str, which: str, x: Tensor, layer: int) -> Tensor:
+        """Add an RMSNorm of each head of Q or K, whose rows are one head of one token."""
+        size, result = self.decoder.head_dim, self.tensor(f"{at}{which}.normed", x.shape, "fp32")
+        gain = self.tensor(f"{at}norm_{which}.weight", (size,), "fp32", "weight")
+        source, into = (View(of.name, 1, x.elements // size, size, size, x.elements) for of in (x, result))
+        self.op(f"{at}norm_{which}", "rmsnorm", [source], into, layer, gamma=gain.name)
         return result
 
     def kept(self, at: str, which: str, cols: int) -> tuple[Tensor, View]:

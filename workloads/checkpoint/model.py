@@ -80,9 +80,9 @@ LAYER_NAMES = {
 }
 """Model type -> prefix of a layer, our operator -> its module there."""
 
-ANCHORS = {"bert": "embeddings.word_embeddings.weight", "gpt2": "wte.weight"}
+ANCHORS = {"bert": "embeddings.word_embeddings.weight", **dict.fromkeys(decoders.GPT2, "wte.weight")}
 ANCHORS |= dict.fromkeys(visions.KEYS, "embeddings.patch_embeddings.projection.weight")
-ANCHORS |= dict.fromkeys(("llama", "mistral", "qwen2"), "embed_tokens.weight")
+ANCHORS |= {kind: "embed_tokens.weight" for kind in decoders.KEYS if kind not in decoders.GPT2}
 """Model type -> a tensor that each file has: the text before its name is the file's prefix."""
 
 OLD_NAMES = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
