@@ -36,6 +36,28 @@ def test_a_torch_program_is_read_as_data(tmp_path: Path) -> None:
         workloads.build(str(tmp_path / "bad.pt2"))
 
 
+@pytest.mark.parametrize(
+    ("operator", "kinds"),
+    [
+        ("hardswish.default", ["foreign"]),
+        ("relu6.default", []),  # a ReLU of the product before it, as that of an ONNX file
+        ("softplus.default", ["foreign"]),
+        ("reshape_as.default", []),
+        ("multiply.Tensor", ["multiply"]),
+        ("zeros_like.default", None),
+    ],
+)
+def test_further_operators_of_torch_have_a_place(tmp_path: Path, operator: str, kinds: list[str] | None) -> None:
+    """The price of `foreign`, a view, or the operator itself; what depends on no value is prepared by the caller."""
+    graph = workloads.build(str(program(tmp_path / "mlp.pt2", operator)), dim="x.0=32")
+    named = [op.kind for op in graph.ops]
+    if kinds is None:
+        assert named == ["matmul"]  # the first product has no reader left
+        assert graph.tensors[graph.ops[0].inputs[0].tensor].kind == "input"
+    else:
+        assert named == ["matmul", *kinds, "matmul"]
+
+
 @pytest.mark.parametrize("norm_first", [False, True])
 def test_a_torch_layer_costs_what_our_builder_makes(norm_first: bool) -> None:
     """torch's own encoder layer, exported by torch: Q, K and V are one product there."""

@@ -33,7 +33,7 @@ def program(path: Path, activation: str = "gelu.default") -> Path:
     weights = [{"parameter": {"arg": {"name": name}, "parameter_name": f"up.{name}"}} for name in ("w1", "w2")]
     nodes = [
         call("linear.default", "y", input="x", weight="w1"),
-        call(activation, "z", self="y"),
+        call(activation, "z", self="y", **({"other": "y"} if activation.startswith("multiply") else {})),
         call("linear.default", "out", input="z", weight="w2"),
     ]
     graph = {"nodes": nodes, "tensor_values": tensors, "sym_int_values": {}}

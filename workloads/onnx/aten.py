@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from workloads.onnx import aten_rare
 from workloads.onnx.expand import ATTENTION
 from workloads.onnx.net import Level, Node, Value
 from workloads.onnx.resolve import FLOAT
@@ -40,6 +41,12 @@ class AtenCall:
         """Return the names of a list of tensors."""
         names = [str(part["name"]) for part in self.given[key]["as_tensors"]]
         return [self.program.renamed.get(name, name) for name in names]
+
+    def operands(self) -> list[str]:
+        """Return the names of all tensors that the call reads."""
+        found = [str(entry["as_tensor"]["name"]) for entry in self.given.values() if "as_tensor" in entry]
+        found += [str(part["name"]) for entry in self.given.values() for part in entry.get("as_tensors", [])]
+        return [self.program.renamed.get(name, name) for name in found]
 
     def value(self, key: str, default: Any = None) -> Any:
         """Return an argument that is not a tensor."""
@@ -157,11 +164,6 @@ def _attention(call: AtenCall) -> None:
     call.add(ATTENTION, q, k, v, *([mask] if mask else []))
 
 
-def _cat(call: AtenCall) -> None:
-    names = call.tensors("tensors")
-    call.add("Concat", *names, axis=int(call.value("dim", 0)) % len(call.shape(names[0])))
-
-
 def _slice(call: AtenCall) -> None:
     end = call.value("end")
     bounds = (
@@ -249,7 +251,7 @@ def _embedding(call: AtenCall) -> None:
 RULES: dict[str, Rule] = {
     **dict.fromkeys(("view", "reshape", "_unsafe_view", "unsqueeze", "squeeze", "flatten", "unflatten"), _shaped),
     **dict.fromkeys(
-        ("contiguous", "clone", "to", "_to_copy", "type_as", "detach", "alias", "lift_fresh_copy"),
+        ("contiguous", "clone", "detach", "alias", "lift_fresh_copy"),
         _same("Identity", "self"),
     ),
     "dropout": _same("Identity", "input"),
@@ -262,7 +264,7 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("bmm", "mm"), _same("MatMul", "self", "mat2")),
     "add": _binary("Add"),
     "sub": _binary("Sub"),
-    "mul": _binary("Mul"),
+    **dict.fromkeys(("mul", "multiply"), _binary("Mul")),
     "div": _binary("Div"),
     **dict.fromkeys(("layer_norm", "rms_norm"), _norm),
     **dict.fromkeys(("softmax", "_softmax"), _softmax),
@@ -280,7 +282,6 @@ RULES: dict[str, Rule] = {
     "mean": _reduce("ReduceMean"),
     "sum": _reduce("ReduceSum"),
     "scaled_dot_product_attention": _attention,
-    "cat": _cat,
     "slice": _slice,
     "select": _select,
     **dict.fromkeys(("split", "chunk", "split_with_sizes"), _split),
@@ -290,6 +291,7 @@ RULES: dict[str, Rule] = {
     "adaptive_avg_pool2d": _global_average,
     "max_pool2d": _pool("MaxPool"),
     "avg_pool2d": _pool("AveragePool"),
+    **aten_rare.RULES,
 }
 """Name of an aten operator, without its overload -> the function that adds a call of it to the network."""
 
@@ -304,16 +306,17 @@ def take(program: Program, node: Mapping[str, Any], number: int) -> None:
     if not call.outputs:  # a size as a number, or a check of one
         return
     resolver = program.resolver
-    names = [program.renamed.get(one, one) for one in _read(node)]
+    names = call.operands()
     level = max((resolver.net.values[one].level for one in names), default=Level.CONSTANT)
     short = target.removeprefix("torch.ops.aten.").partition(".")[0] if target.startswith("torch.ops.aten.") else ""
     short = short if short in RULES else short.removesuffix("_")  # in place
-    table = short == "embedding"
+    table = short in ("embedding", "_weight_norm")
+    empty = not any(0 not in program.shape(out) for out in call.outputs)
     weighed = short in ("linear", "addmm", "conv1d", "conv2d")
     whole = level is Level.GIVEN or not names or any(program.dtype(out) != FLOAT for out in call.outputs)
-    if level <= Level.GIVEN and whole and not table and not weighed:
+    if empty or (level <= Level.GIVEN and whole and not table and not weighed):
         for out in call.outputs:
-            resolver.enter(Value(out, program.shape(out), program.dtype(out), max(level, Level.GIVEN)))
+            resolver.enter(Value(out, program.shape(out), program.dtype(out), Level.GIVEN))
     elif short in RULES:
         RULES[short](call)
         for out in call.outputs:
@@ -323,16 +326,4 @@ def take(program: Program, node: Mapping[str, Any], number: int) -> None:
     else:
         resolver.lost(Node(target, names, call.outputs, {}, name))
         for out in call.outputs:
-            resolver.enter(Value(out, program.shape(out), 1, Level.COMPUTED))
-
-
-def _read(node: Mapping[str, Any]) -> list[str]:
-    """Return the names of the tensors that a call reads."""
-    found: list[str] = []
-    for entry in node["inputs"]:
-        arg = entry["arg"]
-        if "as_tensor" in arg:
-            found.append(str(arg["as_tensor"]["name"]))
-        for part in arg.get("as_tensors", []):
-            found.append(str(part["name"]))
-    return found
+            resolver.enter(Value(out, program.shape(out), program.dtype(out), Level.COMPUTED))

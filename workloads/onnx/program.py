@@ -170,7 +170,10 @@ def _evaluated(node: ast.expr, symbols: Mapping[str, int]) -> int:
     if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name) or node.func.id not in FUNCTIONS:
         raise ValueError(f"a size of the form {ast.unparse(node)[:80]!r}")
     if node.func.id == "Symbol":
-        return symbols[str(ast.literal_eval(node.args[0]))]
+        name = str(ast.literal_eval(node.args[0]))
+        if name not in symbols:
+            raise ValueError(f"a size that depends on the values of its inputs ({name})")
+        return symbols[name]
     parts = [_evaluated(part, symbols) for part in node.args]
     match node.func.id:
         case "Mul":

@@ -83,7 +83,9 @@ class NodeLowering(Places):
         elif name in self.net.inputs:
             self.arrays[name] = self.input(value)
         else:
-            self.node(self.net.makers[name])
+            maker = self.net.makers[name]
+            self.done.discard(id(maker))  # lowered before, for a reader that was then run on the host
+            self.node(maker)
         return self.arrays[name]
 
     def input(self, value: Value) -> Strided:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sim.base.errors import InputError
 from sim.graph import View
 from workloads.onnx.expand import ATTENTION
-from workloads.onnx.lower.windows import MAX_STEPS, NoWindow, steps
+from workloads.onnx.lower.windows import MAX_STEPS, NoWindow, element_views, steps
 from workloads.onnx.net import Level, Node
 from workloads.onnx.strided import Axis, Common, Strided, joined, loops
 
@@ -167,15 +167,27 @@ def attention(at: NodeLowering, node: Node) -> None:
     if k.shape[1] != heads:
         k, v = (_repeated(array, heads) for array in (k, v))
     k = k.transposed([0, 1, 3, 2])
-    bias = at.sums_row(node.inputs[3], (*q.shape[:3], k.shape[3])) if len(node.inputs) > 3 else None
+    bias, added = None, None
+    if len(node.inputs) > 3:  # a given bias is added to the sums, a computed one to their results
+        shape = (*q.shape[:3], k.shape[3])
+        if at.net.values[node.inputs[3]].level is Level.COMPUTED:
+            added = at.array(node.inputs[3]).spread(shape)
+        else:
+            bias = at.sums_row(node.inputs[3], shape)
     names = node.attrs.get("parts") or tuple(f"{node.name}.{part}" for part in ("scores", "softmax", "context"))
-    for q1, k1, v1, c1, bias1 in _by_step(q, k, v, c, bias):
+    for q1, k1, v1, c1, bias1 in _by_step(q, k, v, c, added or bias):
         shape = (*q1.shape[:3], k1.shape[3])
         label = names[0].lstrip("/")
         scores, shares = (at.own(f"{label}.{what}", shape) for what in ("scores", "shares"))
         mark = len(at.graph.ops)
-        add_product(at, node, q1, k1, scores, bias1, "none", names[0])
+        add_product(at, node, q1, k1, scores, bias1 if added is None else None, "none", names[0])
         made = at.graph.ops[mark:]
+        if added is not None and bias1 is not None:
+            scores, raw = at.own(f"{label}.sums", shape), scores
+            views = list(element_views((raw, bias1, scores), at.width(scores)))
+            mark = len(at.graph.ops)
+            at.apply("residual_add", node, views, f"{names[0]}.bias")
+            made = at.graph.ops[mark:]
         for op in made:
             out = op.output
             result = replace(out, tensor=shares.tensor)
