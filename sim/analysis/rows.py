@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from sim.base.errors import InputError, some
 from sim.base.reading import read_text
-from sim.base.text import from_csv
+from sim.base.text import displayed, from_csv
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,7 +49,7 @@ def read_rows(path: Path, wanted: Sequence[Column], way_out: str) -> pd.DataFram
             ]
             frame[column.name] = numbers
         else:
-            frame[column.name] = cells.map(from_csv, na_action="ignore").astype(object)
+            frame[column.name] = cells.map(lambda cell: displayed(from_csv(cell)), na_action="ignore").astype(object)
     if problems:
         raise InputError(some(problems))
     return frame

@@ -24,6 +24,7 @@ from sim.analysis.rows import MAX_NUMBER, read_rows
 from sim.base.errors import InputError, demand, some
 from sim.base.files import write_whole
 from sim.base.reading import read_json
+from sim.base.text import displayed
 from sim.base.toml import flat
 from sim.base.version import code_version
 from sim.run import columns
@@ -315,4 +316,7 @@ def _json(path: Path) -> dict[str, Any]:
         raise InputError([f"{problem}. Save the run again" for problem in error.problems]) from None
     if not isinstance(content, dict):
         raise InputError(f"{path}: damaged: a JSON object is expected. Save the run again")
-    return content
+    try:
+        return {name: displayed(value) for name, value in content.items()}
+    except RecursionError:
+        raise InputError(f"{path}: damaged: it is nested too deeply. Save the run again") from None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from sim.analysis.rows import MAX_NUMBER
 from sim.base.errors import InputError
 from sim.base.reading import read_bytes, read_json, read_text
+from sim.base.text import displayed
 from sim.run import columns
 
 if TYPE_CHECKING:
@@ -36,6 +37,9 @@ def read(path: str | Path) -> pd.DataFrame:
     if not path.is_file():
         raise InputError(f"{path}: no such file; a sweep is written by: carat sweep ... -o {path.with_suffix('.csv')}")
     frame = _store(path) if path.suffix in STORES else _table(path)
+    for name in frame.select_dtypes(object).columns:
+        frame[name] = frame[name].map(displayed)
+    frame.columns = [displayed(name) for name in frame.columns]
     missing = [name for name in NEEDED if name not in frame.columns]
     if missing:
         raise InputError(f"{path}: columns missing: {', '.join(missing)}; a table of `carat sweep -o` has them")

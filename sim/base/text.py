@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,6 +43,15 @@ def name_problem(name: object) -> str | None:
     if len(name.encode("utf-8", "surrogatepass")) > MAX_NAME_BYTES:
         return f"must be at most {MAX_NAME_BYTES} bytes long; it has {len(name.encode('utf-8', 'surrogatepass')):,}"
     return None if name.isprintable() else "must consist of printable characters"
+
+
+def displayed(value: Any) -> Any:
+    """Return plain data of a file with each text in it as `one_line`, for screens and pages."""
+    if isinstance(value, str):
+        return one_line(value)
+    if isinstance(value, dict):
+        return {displayed(key): displayed(one) for key, one in value.items()}
+    return [displayed(one) for one in value] if isinstance(value, list) else value
 
 
 def csv_of(table: pd.DataFrame) -> str:

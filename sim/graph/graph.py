@@ -18,6 +18,7 @@ from types import MappingProxyType
 from typing import Any
 
 from sim.base.errors import InputError, demand, did_you_mean
+from sim.base.text import name_problem
 from sim.graph.op import Op
 from sim.graph.overlap import meet
 from sim.graph.rules import order_problems, rule_problems, writers
@@ -51,8 +52,11 @@ class Graph:
         object.__setattr__(self, "ops", tuple(ops))
         object.__setattr__(self, "sizes", MappingProxyType(dict(self.sizes)))
         problems = problems or order_problems(self.ops, self.tensors)
+        bad = name_problem(self.name)
+        problems = [f"its name {bad}", *problems] if bad else problems
         if problems:
-            raise InputError([f"graph {self.name}: {problem}" for problem in problems])
+            shown = f"{self.name!r:.60}" if bad else self.name
+            raise InputError([f"graph {shown}: {problem}" for problem in problems])
 
     def __reduce__(self) -> tuple[type[Graph], tuple[Any, ...]]:
         """Pickle by value: a read-only mapping cannot be pickled."""

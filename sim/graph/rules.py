@@ -7,6 +7,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from sim.base.errors import did_you_mean
+from sim.base.text import name_problem
 from sim.graph import kinds
 from sim.graph.dtypes import DTYPE_BYTES
 from sim.graph.kinds.kind import is_count
@@ -44,6 +45,8 @@ def rule_problems(tensors: Mapping[str, Tensor], ops: Sequence[Op]) -> list[str]
     uses = Counter(op.name for op in ops)
     problems = [f"{count} operators are named {name!r}" for name, count in uses.items() if count > 1]
     problems += [] if uses else ["has no operators"]
+    named = [("operator", name) for name in uses] + [("tensor", name) for name in tensors]
+    problems += [f"{what} {name!r}: its name {bad}" for what, name in named if (bad := name_problem(name))]
     wrong = {key: _tensor_problems(key, tensor) for key, tensor in tensors.items()}
     problems += [problem for found in wrong.values() for problem in found]
     sound: set[Hashable] = set()  # operators without a broken rule, but for their tensors' names: layers repeat

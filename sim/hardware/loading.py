@@ -12,6 +12,8 @@ from pydantic import ValidationError
 
 from sim.base.errors import InputError, demand, did_you_mean, given_twice
 from sim.base.numbers import exact
+from sim.base.text import name_problem
+from sim.base.toml import flat
 from sim.hardware import legality, units
 from sim.hardware.dram.legality import dram_problems
 from sim.hardware.explain import literal, removed, schema_bounds, schema_problems
@@ -67,6 +69,8 @@ def build(description: Mapping[str, Any], overrides: Mapping[str, object], where
     for dotted in sorted(overrides, key=lambda dotted: dotted.count(".")):  # whole tables before their keys
         _place(merged, dotted, overrides[dotted])
     merged = merge({}, merged)  # names inside a whole table become tables, too
+    if unsafe := [f"{where}: {problem}" for problem in _unprintable(merged)]:
+        raise InputError(unsafe)
     hardware, errors = _validate(merged)
     if hardware is None or _legality(hardware):
         nearest = _way_out(merged)
@@ -188,6 +192,16 @@ def _described(source: str | Path | Mapping[str, object], chain: tuple[str, ...]
     beside = folder / base
     parent = _resolve(beside if _is_path(base) and beside.exists() else base, (*chain, label))
     return merge(parent, own)
+
+
+def _unprintable(tables: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a problem for each key or text that cannot be printed as it is, and for a name that is none."""
+    for key, value in flat(tables).items():
+        texts = [key, *(value if isinstance(value, list) else [value])]
+        if any(isinstance(text, str) and not text.isprintable() for text in texts):
+            yield f"{key} = {value!r:.60}: must consist of printable characters"
+    if "name" in tables and isinstance(tables["name"], str) and (wrong := name_problem(tables["name"])):
+        yield f"name {wrong}"
 
 
 def _named_twice(tables: Mapping[str, object], prefix: str = "") -> Iterator[str]:
