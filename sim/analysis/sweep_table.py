@@ -37,8 +37,9 @@ def read(path: str | Path) -> pd.DataFrame:
     if not path.is_file():
         raise InputError(f"{path}: no such file; a sweep is written by: carat sweep ... -o {path.with_suffix('.csv')}")
     frame = _store(path) if path.suffix in STORES else _table(path)
-    for name in frame.select_dtypes(object).columns:
-        frame[name] = frame[name].map(displayed)
+    for name in frame.columns:
+        if not pd.api.types.is_numeric_dtype(frame[name]):
+            frame[name] = frame[name].map(displayed, na_action="ignore")
     frame.columns = [displayed(name) for name in frame.columns]
     missing = [name for name in NEEDED if name not in frame.columns]
     if missing:

@@ -137,7 +137,7 @@ def _further_changes(problems: Iterable[str], nearest: Mapping[str, object]) -> 
 
 def parse_settings(settings: Iterable[str]) -> dict[str, object]:
     """Return overrides from strings ``key=value``; values are read as TOML, else as plain text."""
-    settings = list(settings)
+    settings = list(dict.fromkeys(settings))  # the same twice contradicts nothing
     overrides: dict[str, object] = {}
     problems = given_twice(f"--set {key.strip()}" for key, _, _ in (text.partition("=") for text in settings))
     for text in settings:
