@@ -69,8 +69,8 @@ def cost(work: Work, hw: Hardware, seen: Set[str] = frozenset(), operator: str |
     way = variant(hw, folded=call.folded, inlined=call.inlined)
     table = prices_of(prices.calls, way)
     # a search done by the compiler is not part of a call
-    passes = 0 if way == "folded" else call.passes
-    around = table[call.function] + passes * table.get(f"{call.function}_pass", 0)
+    search = () if way == "folded" else call.search or ((f"{call.function}_pass", call.passes),)
+    around = table[call.function] + sum(number * table[step] for step, number in search if number)
     around += table.get(f"{call.function}_loops", 0) if call.loops else 0
     paths = frozenset((site_of(work, operator), call.function, *call.paths))
     return CallCost(around, _cold(prices, hw, way, paths - seen), paths)

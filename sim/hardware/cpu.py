@@ -82,8 +82,12 @@ VARIANTS: Mapping[str, str] = {
 """Compilation variants of a library call; "runtime" also prices kinds that another variant lacks."""
 
 FUNCTIONS = ("matmul", "norm", "resadd", "conv")
-CALL_PRICES = (*FUNCTIONS, *(f"{name}_pass" for name in FUNCTIONS), "matmul_loops")
-"""Cycles of a call, of a pass of its tile search, and additional cycles of several hardware loops."""
+CALL_PRICES = (*FUNCTIONS, *(f"{name}_pass" for name in FUNCTIONS), "conv_shrink", "conv_try", "matmul_loops")
+"""Cycles of a call, of a pass of its tile search, and additional cycles of several hardware loops.
+
+A convolution's search: ``conv_shrink`` a pass that shrinks a size, ``conv_pass`` one that tries to grow each size,
+``conv_try`` a larger tile tried.
+"""
 
 PATHS = (
     *FUNCTIONS, "site", "softmax", "igelu", "full_c", "os", "layernorm", "norm_softmax", "resadd_padded", "conv_search",

@@ -11,7 +11,8 @@ class Call:
 
     ``function``: a key of the price list. ``passes`` of its tile search. ``loops``: whether it issues several hardware
     loops. ``folded``, ``inlined``: the compilation (`sim.lower.pace.variant`). ``paths``: pieces of code that not every
-    call of the function runs, as keys of ``cold_lines``.
+    call of the function runs, as keys of ``cold_lines``. ``search``: where the passes differ in price, the prices
+    of its steps and their numbers.
     """
 
     function: str
@@ -20,3 +21,4 @@ class Call:
     folded: bool = False
     inlined: bool = True
     paths: tuple[str, ...] = ()
+    search: tuple[tuple[str, int], ...] = ()

@@ -41,8 +41,8 @@ class MeasuredCase:
 
     @property
     def part(self) -> str | None:
-        """Operator of the task's program that the row measures; None = the whole program."""
-        operator = self.row.columns.get("operator")
+        """Part or operator of the task's program that the row measures; None = the whole program."""
+        operator = self.row.columns.get("part", self.row.columns.get("operator"))
         return None if operator in (None, TOTAL) else operator
 
 
@@ -108,7 +108,7 @@ _NOT_MACHINE = frozenset(
             "verified",
         ),
         *("verified", "useful_macs", "util", "n_cmds", "last_cmd_accepted", "rd_bus_util", "wr_bus_util"),
-        *("first_req_cycle", "first_data_cycle", "op_index", "operator"),
+        *("first_req_cycle", "first_data_cycle", "op_index", "operator", "part"),
     )
 )
 """Columns of work and of measured figures, left out so that rows of one machine share one `Hardware`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import statistics
 from pathlib import Path
 
@@ -11,32 +12,67 @@ from sim.base.errors import InputError
 from sim.hardware import load
 from sim.lower import build, lower
 from sim.lower.conv.lowering import conv_steps
+from sim.lower.conv.tiling import search_conv_tile
 from sim.run.session import Session
 from sim.validate import runner
+from sim.validate.soc import fpga
 
 FPGA = Path(__file__).resolve().parents[1] / "oracle" / "fpga" / "dosa.csv"
-FAST = 30_000
-"""Rows of fewer cycles are run in every test run, all of them in the long one."""
+SHORT = 16_000
+"""Rows of fewer cycles are run in every test run, as programs of these layers alone; all of them in the long one."""
 
 
-def test_short_layers_of_dosa() -> None:
-    """Rows under 30,000 cycles, which missed 440 to 990 cycles of the call without a CPU (README of the table)."""
-    results = runner.validate([FPGA], select=lambda row: row.cycles < FAST and "auto" not in row.kind)
-    errors = {result.row.id: result.error for result in results}
-    # the 2x2 image of analytical-retinanet-47 was measured once more as dnn-retinanet-195: 10,477 for 13,628
-    odd = {name for name, error in errors.items() if abs(error) > 0.055}
-    assert len(errors) > 10 and odd == {"analytical-retinanet-47"}
-    assert statistics.median(map(abs, errors.values())) <= 0.03
+def test_short_layers_of_dosa(tmp_path: Path) -> None:
+    """Layers whose time is the CPU's and the array's; a table of some layers is a program of these."""
+    header, *lines = FPGA.read_text().splitlines()
+    at = header.split(",").index("fs_tiled_cycles")
+    table = tmp_path / "dosa.csv"
+    table.write_text("\n".join([header, *(line for line in lines if int(line.split(",")[at]) < SHORT)]))
+    results = runner.validate([table], select=lambda row: "auto" not in row.kind)
+    errors = {result.row.id: abs(result.error) for result in results}
+    # one 2x2 layer took 10,477 and 13,628 cycles: its arrays lie at another offset in a line
+    assert {"dnn-retinanet-195", "analytical-retinanet-47"} < errors.keys() and len(errors) == 10
+    assert max(errors.values()) <= 0.055 and statistics.median(errors.values()) <= 0.04
+
+
+def test_the_search_finds_every_tile_of_the_librarys_own_runs() -> None:
+    """dosa.csv names the tile that the library printed, for a header of 256 KiB and 64 KiB."""
+    hw = load("dosa_firesim", fpga.HEADER)
+    with FPGA.open() as file:
+        rows = list(csv.DictReader(file))
+    convs = [row for row in rows if not row["M"]]
+    assert len(convs) == 111
+    for row in convs:
+        size, channels, out, kernel = (int(row[name]) for name in ("in_rows", "in_channels", "out_channels", "kernel"))
+        work = build.conv(
+            size, channels, out, kernel, bias=False, stride=int(row["stride"]), padding=int(row["padding"]),
+            downsampling=False,
+        )  # fmt: skip
+        assert "x".join(map(str, search_conv_tile(work, hw).tile)) == row["auto_tile"], row["id"]
+
+
+def test_steps_of_a_search_by_hand() -> None:
+    """8x8x128, 3x3, in 8,192 scratchpad rows: 100 a block of input channels, 9 a block of output and input channel.
+
+    128 channels each need 10,016 rows, 112 output channels 8,864, and 112 input channels 7,756. Input channels then
+    grow by one in each of five passes, to 117 (8,171 rows; 118 need 8,234); each of six passes tries both kinds once.
+    """
+    work = build.conv(8, 128, 128, 3, padding=1)
+    found = search_conv_tile(work, load("gemmini_default"))
+    assert (found.tile[3], found.tile[6]) == (112, 117)
+    assert (found.shrunk, found.grown, found.tried) == (2, 6, 12)
 
 
 @pytest.mark.long
 def test_all_layers_of_dosa() -> None:
+    """Bars of issue 21: mapped median 1.5 %, mean 3 %, 110 of 153 rows within 2 %; the library's tile mean 6 %."""
     results = runner.validate([FPGA])
     errors = [abs(result.error) for result in results if "auto" not in result.row.kind]
-    assert len(errors) == 129 == len(results) - len(errors)
-    assert statistics.median(errors) <= 0.015
-    assert sum(errors) / len(errors) <= 0.05
-    assert sum(error <= 0.02 for error in errors) / len(errors) >= 0.60
+    automatic = [abs(result.error) for result in results if "auto" in result.row.kind]
+    assert len(errors) == len(automatic) == 129
+    assert statistics.median(errors) <= 0.015 and statistics.mean(errors) <= 0.03
+    assert sum(error <= 0.02 for error in errors) / 129 >= 110 / 153
+    assert statistics.mean(automatic) <= 0.06
 
 
 def test_both_runs_of_a_layer_are_one_program() -> None:

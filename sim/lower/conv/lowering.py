@@ -331,7 +331,8 @@ def _run(work: Conv, hw: Hardware, step: ConvStep) -> tuple[int, int]:
 
 
 def call_conv(work: Conv, hw: Hardware) -> Call:
-    """Return the library call of a convolution; the last pass of its tile search changes nothing."""
-    passes = 0 if work.tile is not None else 1 + search_conv_tile(work, hw).passes
-    paths = {"conv_search": passes > 1, "conv_pool": bool(work.pool_stride)}
-    return Call("conv", passes, paths=tuple(path for path, runs in paths.items() if runs))
+    """Return the library call of a convolution."""
+    found = None if work.tile is not None else search_conv_tile(work, hw)
+    search = (("conv_shrink", found.shrunk), ("conv_pass", found.grown), ("conv_try", found.tried)) if found else ()
+    paths = {"conv_search": found is not None and found.tried + found.shrunk > 0, "conv_pool": bool(work.pool_stride)}
+    return Call("conv", search=search, paths=tuple(path for path, runs in paths.items() if runs))

@@ -94,10 +94,16 @@ def conv_tile(work: Conv, hw: Hardware) -> ConvTile:
 
 
 class ConvSearch(NamedTuple):
-    """The library's tile of a convolution, and the iterations of its three loops that changed it."""
+    """The library's tile of a convolution, and the steps of its search.
+
+    ``shrunk``: passes that shrank a size; ``grown``: passes over all sizes that tried to grow each, of which the last
+    changed nothing; ``tried``: larger tiles tried.
+    """
 
     tile: ConvTile
-    passes: int
+    shrunk: int
+    grown: int
+    tried: int
 
 
 def auto_conv_tile(work: Conv, hw: Hardware) -> ConvTile:
@@ -116,9 +122,9 @@ def search_conv_tile(work: Conv, hw: Hardware) -> ConvSearch:
         spad, acc = conv_rows(work, (b, pr, pc, oc, kr, kc, ic), hw)
         return spad <= hw.sp_rows // 2 and acc <= hw.acc_rows // 2
 
-    passes = 0
+    shrunk = grown = tried = 0
     while not fits(tile):
-        passes += 1
+        shrunk += 1
         if tile == least:
             raise InputError(f"conv {work.in_rows}x{work.in_cols}: not even one output pixel fits this machine")
         # Narrow columns are not shrunk while rows can be, because columns feed the array.
@@ -129,16 +135,22 @@ def search_conv_tile(work: Conv, hw: Hardware) -> ConvSearch:
         tile[largest] = max(least[largest], (tile[largest] - 1) // step * step)
 
     def grow(position: int) -> bool:
+        nonlocal tried
         wider = tile.copy()
         wider[position] = min(limits[position], (tile[position] // steps[position] + 1) * steps[position])
-        if wider == tile or not fits(wider):
+        if wider == tile:
+            return False
+        tried += 1
+        if not fits(wider):
             return False
         tile[:] = wider
         return True
 
     while grow(POOLED_COLS):
-        passes += 1
-    while sum(grow(position) for position in range(len(tile))):
-        passes += 1
+        pass
+    changed = True
+    while changed:
+        grown += 1
+        changed = sum(grow(position) for position in range(len(tile))) > 0
     b, pr, pc, oc, kr, kc, ic = tile
-    return ConvSearch((b, pr, pc, oc, kr, kc, ic), passes)
+    return ConvSearch((b, pr, pc, oc, kr, kc, ic), shrunk, grown, tried)

@@ -11,8 +11,7 @@ from sim.base.errors import InputError
 from sim.lower import build
 from sim.lower.place import BASE_ADDRESS
 from sim.lower.work import BiasKind, Work
-from sim.validate.soc import issue, pages
-from sim.validate.soc.fpga import layer
+from sim.validate.soc import fpga, issue, pages
 from sim.validate.soc.host import BaselineLayer, of_row
 from sim.validate.soc.pairs import run_of
 from sim.validate.soc.programs import Calls, LayerPasses
@@ -51,7 +50,7 @@ def source_of(columns: Mapping[str, str], hw: Hardware, path: Path) -> MachinePr
     if columns["kind"] == "soc_pages":
         return pages.run_of(columns, path)
     if columns["kind"].startswith("fpga_"):
-        return layer(columns, hw)
+        return fpga.program(columns, hw, path)
     calls = int(columns.get("call", "0")) + 1
     if columns["kind"] == "soc_encoder":
         seq, hidden, heads, ffn = (int(columns[name]) for name in ("seq", "hidden", "heads", "ffn"))

@@ -146,8 +146,12 @@ def _fpga(columns: Columns) -> list[dict[str, str]]:
         "cpu_code": "cold",
     }
     mapped = {"kind": f"fpga_{columns['kind']}", "cycles": columns["fs_tiled_cycles"], "operator": MAPPED}
-    auto = {"id": f"{columns['id']}-auto", "kind": f"fpga_auto_{columns['kind']}", "operator": AUTOMATIC}
-    return [{**found, **machine, **mapped}, {**found, **machine, **auto, "cycles": columns["fs_auto_cycles"]}]
+    name = f"{columns['id']}-{AUTOMATIC}"
+    auto = {"id": name, "part": name, "kind": f"fpga_auto_{columns['kind']}", "operator": AUTOMATIC}
+    return [
+        {**found, **machine, **mapped, "part": columns["id"]},
+        {**found, **machine, **auto, "cycles": columns["fs_auto_cycles"]},
+    ]
 
 
 def _issue(columns: Columns) -> list[dict[str, str]]:

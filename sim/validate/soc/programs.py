@@ -24,9 +24,12 @@ BIAS_OFFSET_BYTES = 8
 LOOP_WS_CONFIG_ADDRS_DC on every encoder trace end in 08 or 88), so that each of its rows takes two requests."""
 
 
-def call(session: Session, work: Work) -> TaskOutcome:
-    """Run one library call and return it with the CPU's cycles around it, as cause "call"."""
-    around = session.call(work)
+def call(session: Session, work: Work, around: int | None = None) -> TaskOutcome:
+    """Run one library call and return it with the CPU's cycles around it, as cause "call".
+
+    ``around``: these cycles, if the library is called with other arguments than those of ``work``.
+    """
+    around = session.call(work) if around is None else around
     inside = outcome_of(session.advance(work))
     assert inside.cycles is not None
     causes = {**inside.causes, "call": around}
