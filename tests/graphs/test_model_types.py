@@ -269,6 +269,22 @@ def test_what_is_not_modelled_is_refused_by_name(kind: str, change: dict[str, An
     assert told in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"quant_method": "gptq", "bits": 4}, "gptq, weights of 4 bits: .*--sparsity w4a8"),
+        ({"quant_method": "bitsandbytes", "load_in_4bit": True}, "bitsandbytes, weights of 4 bits: .*--sparsity w4a8"),
+        ({"quant_method": "awq", "bits": 3}, "awq, weights of 3 bits: .*a SPEC.toml"),
+        ({"quant_method": "fp8"}, "fp8, weights of 8 bits .floating point.*int8"),
+    ],
+)
+def test_weights_of_another_word_size_are_named_with_what_gives_them(
+    given: dict[str, Any], told: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=told):
+        build(written({**KNOWN["llama"]["config"], "quantization_config": given}, tmp_path))
+
+
 def test_values_of_other_rows_or_columns_than_their_heads_are_refused() -> None:
     net = Network("mine")
     x, k = net.input("x", 4, 64), net.input("k", 4, 32)

@@ -99,14 +99,27 @@ def builder(content: Any, name: str) -> Builder:
     if window is not None and (isinstance(window, bool) or not isinstance(window, int) or window < 1):
         problems.append(f"sliding_window is {window!r}, must be a whole number >= 1 or null")
     if content.get("quantization_config"):
-        problems.append(
-            "quantization_config: weights of other word sizes are given by --sparsity SPEC.toml (docs/PRECISION.md)"
-        )
+        problems.append(_quantised(content["quantization_config"]))
     problems += _rotary_problems(content)
     problems += [] if problems else _head_problems(sizes)
     if problems:
         raise InputError(problems)
     return known.make(name, sizes)
+
+
+def _quantised(given: object) -> str:
+    """Return the message on weights of another word size: which, and how to run with it."""
+    table = given if isinstance(given, Mapping) else {}
+    method = str(table.get("quant_method", "a method without a name"))[:40]
+    four = table.get("load_in_4bit") or table.get("_load_in_4bit")
+    bits = table.get("bits", 4 if four else 8 if method in ("bitsandbytes", "fp8", "fbgemm_fp8") else None)
+    words = f"weights of {bits} bits" if isinstance(bits, int) else "weights of another word size"
+    float8 = " (floating point, which no machine here multiplies; the nearest is int8)" if "fp8" in method else ""
+    width = f"; --sparsity w{bits}a8 gives weights of that width" if bits == 4 else ""
+    return (
+        f"quantization_config: {method}, {words}{float8}: only the sizes of a configuration are read; remove the key"
+        f"{width} (other widths: a SPEC.toml, docs/PRECISION.md)"
+    )
 
 
 def _rotary_problems(content: Sizes) -> list[str]:

@@ -114,6 +114,7 @@ ENCODED_KIN: dict[str, ModelType] = {
     ),
     "roberta-prelayernorm": ModelType(BERT, _pre_norm, {**PLAIN, "position_embedding_type": ("absolute",)}),
     "megatron-bert": ModelType(BERT, _pre_norm, {**PLAIN, "position_embedding_type": ("absolute",)}),
+    "xlm-roberta-xl": ModelType(BERT, _pre_norm, {**PLAIN, "position_embedding_type": ("absolute",)}),
     "eurobert": ModelType(DECODER, _eurobert, {"attention_bias": (False,), "mlp_bias": (False,)}),
 }
 """Model types of encoders of decoders' layers."""

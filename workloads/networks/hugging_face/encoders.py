@@ -89,6 +89,9 @@ ENCODERS: dict[str, ModelType] = {
     "roberta": ModelType(ENCODER, _bert, PLAIN),
     "xlm-roberta": ModelType(ENCODER, _bert, PLAIN),
     "camembert": ModelType(ENCODER, _bert, PLAIN),
+    "data2vec-text": ModelType(ENCODER, _bert, PLAIN),
+    "splinter": ModelType(ENCODER, _bert, PLAIN),
+    "ernie": ModelType(ENCODER, _bert, {**PLAIN, "use_task_id": (False,)}),
     "electra": ModelType({**ENCODER, "embedding_size": 128}, _electra, PLAIN),
     "mpnet": ModelType(
         {key: default for key, default in ENCODER.items() if key != "type_vocab_size"}, _mpnet,
