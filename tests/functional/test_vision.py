@@ -140,7 +140,7 @@ def infer(folder, *more):
 
 
 @pytest.mark.parametrize("arch", ["Model", "ForImageClassification"])
-@pytest.mark.parametrize("more", [(), ("--integer",)])
+@pytest.mark.parametrize("more", [(), ("--integer",), ("--quantize", "centred=on")])
 def test_the_report_of_a_vision_transformer_is_near_to_float(tmp_path, arch, more):
     folder, _ = vit(tmp_path / "model", arch=arch)
     np.save(tmp_path / "picture.npy", PICTURE)
@@ -154,9 +154,10 @@ def test_the_report_of_a_vision_transformer_is_near_to_float(tmp_path, arch, mor
         assert found["head"]["float_decisions"][0].startswith("thing ")
 
 
-def test_commands_one_by_one_give_the_same_values(tmp_path):
+@pytest.mark.parametrize("centred", ["off", "on"])
+def test_commands_one_by_one_give_the_same_values(tmp_path, centred):
     folder, _ = vit(tmp_path / "model")
-    whole, commands = (infer(folder, *more) for more in ((), ("--commands",)))
+    whole, commands = (infer(folder, "--quantize", f"centred={centred}", *more) for more in ((), ("--commands",)))
     assert commands["head"]["logits"] == whole["head"]["logits"]
     assert commands["totals"]["cycles"] == whole["totals"]["cycles"]
 
