@@ -60,6 +60,33 @@ def test_gates_that_are_not_modelled_are_named(tmp_path):
         recurrent(tmp_path, "LSTM", activations=["Relu", "Tanh", "Tanh"])
 
 
+@pytest.mark.parametrize(
+    ("weights", "told"),
+    [
+        (((1, 64, 12), (1, 64, 16), (1, 128)), r"weights .* are \[1, 64, 12\], must be \[2, 64, 12\]"),
+        (((2, 64, 13), (2, 64, 16), (2, 128)), r"must be \[2, 64, 12\]"),
+        (((2, 64, 12), (2, 64, 16), (2, 7)), r"bias .* is \[2, 7\], must be \[2, 128\]"),
+    ],
+)
+def test_weights_of_another_shape_are_refused(tmp_path, weights, told):
+    """A layer of both directions with the weights of one read them twice."""
+    writer = Writer(17)
+    x = writer.input("x", STEPS, BATCH, WIDTH)
+    names = [writer.weight(*shape) for shape in weights]
+    made = writer.add("LSTM", x, *names, hidden_size=SIZE, direction="bidirectional")
+    with pytest.raises(InputError, match=told):
+        workloads.build(str(writer.save(tmp_path / "wrong.onnx", made)))
+
+
+@pytest.mark.parametrize("equation", ["ij,jk->iq", "ii,ij->i", "ij->", "ij,jk->ik->"])
+def test_an_equation_that_does_not_fit_is_named(tmp_path, equation):
+    writer = Writer(17)
+    names = [writer.input(name, 8, 8) for name in "ab"]
+    path = writer.save(tmp_path / "einsum.onnx", writer.add("Einsum", *names, equation=equation, name="made"))
+    with pytest.raises(InputError, match=r"'made' \(Einsum\).*equation"):
+        workloads.build(str(path))
+
+
 def branches(path: Path) -> Path:
     """A network that chooses its weights by a sampling rate."""
     writer = Writer(17)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 def _sum(parts: Replacement) -> None:
     """Sum and Mean; the divisor of a mean is folded into the scale."""
     names = [name for name in parts.node.inputs if name]
+    if not names:
+        raise ValueError("it has no operands")
     if len(names) == 1:
         parts.add("Identity", names[0], out=parts.node.output)
         return
@@ -52,7 +54,7 @@ def _einsum(parts: Replacement) -> None:
 
 def _terms(parts: Replacement) -> tuple[list[str], str]:
     """Return the letters of each operand and of the result; the axes of "..." get capital letters."""
-    equation = parts.node.attrs["equation"]
+    equation = parts.node.attrs.get("equation", "")
     text = (equation.decode() if isinstance(equation, bytes) else equation).replace(" ", "")
     left, arrow, result = text.partition("->")
     terms = left.split(",")
@@ -66,7 +68,11 @@ def _terms(parts: Replacement) -> tuple[list[str], str]:
     most = max((count for count, term in zip(counts, terms, strict=True) if "..." in term), default=0)
     spread = "".join(free[:most])
     terms = [term.replace("...", spread[most - count :]) for count, term in zip(counts, terms, strict=True)]
-    return terms, result.replace("...", spread)
+    result = result.replace("...", spread)
+    wrong = "".join(letter for letter in result if letter not in "".join(terms))
+    if wrong:
+        raise ValueError(f"equation {text!r}: no operand has {wrong!r}")
+    return terms, result
 
 
 def _summed(parts: Replacement, name: str, term: str, wanted: set[str]) -> tuple[str, str]:

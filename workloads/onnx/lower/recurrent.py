@@ -205,10 +205,11 @@ def _weights(at: NodeLowering, node: Node, place: int, direction: int, cols: int
         raise InputError(f"operator {node.name!r} ({node.op}): its weights {name!r} must be constants with 3 axes")
     directions, _, depth = value.shape or ()
     wanted = (at.net.values[node.inputs[0]].shape or ())[-1] if place == 1 else cols // GATES[node.op]
-    if depth != wanted or (value.shape or ())[1] != cols:
+    both = 1 + (_text(node, "direction", "forward") == "bidirectional")
+    if (value.shape or ()) != (both, cols, wanted):
         raise InputError(
             f"operator {node.name!r} ({node.op}): its weights {name!r} are {list(value.shape or ())}, must be "
-            f"[directions, {cols}, {wanted}] for operands of {wanted} columns"
+            f"[{both}, {cols}, {wanted}]: directions, columns of the gates, columns of the operand"
         )
     if name not in at.arrays:
         stored = at.tensor(at.root(name).lstrip("/"), (directions * depth, cols), "weight")
@@ -221,7 +222,12 @@ def _bias(at: NodeLowering, node: Node, direction: int, what: str, cols: int) ->
     name = node.inputs[3] if len(node.inputs) > 3 else ""
     if not name:
         return None
-    directions = (at.net.values[name].shape or (1,))[0]
+    directions = 1 + (_text(node, "direction", "forward") == "bidirectional")
+    wide, given = 2 * GATES[node.op] * (at.net.values[node.inputs[2]].shape or (0,))[-1], at.net.values[name].shape
+    if given != (directions, wide):
+        raise InputError(
+            f"operator {node.name!r} ({node.op}): its bias {name!r} is {list(given or ())}, must be [{directions}, {wide}]"
+        )
     key = f"{name}.{what}"
     if key not in at.arrays:
         stored = at.tensor(f"{at.root(name).lstrip('/')}.{what}", (directions, cols), "weight", at.graph.sums)
