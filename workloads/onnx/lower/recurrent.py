@@ -226,7 +226,8 @@ def _bias(at: NodeLowering, node: Node, direction: int, what: str, cols: int) ->
     wide, given = 2 * GATES[node.op] * (at.net.values[node.inputs[2]].shape or (0,))[-1], at.net.values[name].shape
     if given != (directions, wide):
         raise InputError(
-            f"operator {node.name!r} ({node.op}): its bias {name!r} is {list(given or ())}, must be [{directions}, {wide}]"
+            f"operator {node.name!r} ({node.op}): its bias {name!r} is {list(given or ())}, "
+            f"must be [{directions}, {wide}]"
         )
     key = f"{name}.{what}"
     if key not in at.arrays:
