@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Mapping
 from fractions import Fraction
 from functools import cached_property
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, Field, PrivateAttr
 
@@ -33,6 +33,11 @@ from sim.hardware.schema import (
     Tlb,
 )
 from sim.hardware.vector import Vector
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+Elements = TypeVar("Elements", int, "npt.NDArray[Any]")
 
 LINE_FROM_L2_CYCLES = 15
 """A miss of Rocket's data cache that hits the L2; from memory it is 1.2 x latency + 11 (59 at 40, 131 at 100; measured,
@@ -296,8 +301,8 @@ class Hardware(Table, metaclass=_OnlyLoaded):
         """Return the bits of an element in memory: of operand "a", "b" or "c", or of a scratchpad "word"."""
         return 8 * self.input_bytes if self.words is None else int(getattr(self.words, operand))
 
-    def packed_bytes(self, elements: int, operand: str) -> int:
-        """Return the bytes of adjacent elements of an operand (`bits`), whole ones."""
+    def packed_bytes(self, elements: Elements, operand: str) -> Elements:
+        """Return the bytes of adjacent elements of an operand (`bits`), whole ones; of each number in an array."""
         return -(-elements * self.bits(operand) // 8)
 
     @cached_property

@@ -25,9 +25,9 @@ def put(value: Any, field: Any) -> Any:
     return (value & ((1 << field[1]) - 1)) << field[0]
 
 
-def pack(layout: Any, **values: int) -> int:
-    """Return the operand of a layout with these values, 0 for the rest."""
-    return sum(int(value) << getattr(layout, name)[0] for name, value in values.items())
+def pack(layout: Any, **values: Any) -> Any:
+    """Return the operand of a layout with these values, numbers or arrays, 0 for the rest."""
+    return sum(value << getattr(layout, name)[0] for name, value in values.items())
 
 
 def _layout(**fields: Field) -> Any:

@@ -11,10 +11,10 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from sim.hardware import Hardware
 from sim.isa.commands import COMMAND, ConfigKind, Funct, Program, command, local_operand, program
@@ -45,33 +45,48 @@ def float_bits(value: float) -> int:
     return bits
 
 
-@lru_cache(maxsize=4096)
-def _packed(layout: Any, values: tuple[int, ...]) -> int:
-    """Return the packed operand of a layout (cached: most loops of a product share theirs with the previous loop)."""
-    return pack(layout, **dict(zip(layout._fields, values, strict=True)))
+Number = int | npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class MatmulLoop:
     """One hardware matmul loop: (I, J, K) blocks, pads, DRAM addresses and strides of A, B, D, C.
 
-    A zero address switches the operand's traffic off; ``a_half``, ``b_half``: 1 or 2 pin A or B to a half of the
-    scratchpad (0: the loop's own slot decides); ``residual``: B is added onto A.
+    Several loops one after the other where blocks, pads, addresses, halves or ``accumulate`` are arrays. A zero address
+    switches the operand's traffic off; ``a_half``, ``b_half``: 1 or 2 pin A or B to a half of the scratchpad (0: the
+    loop's own slot decides); ``residual``: B is added onto A.
     """
 
-    blocks: tuple[int, int, int]
-    pads: tuple[int, int, int]
-    addresses: tuple[int, int, int, int]
+    blocks: tuple[Number, Number, Number]
+    pads: tuple[Number, Number, Number]
+    addresses: tuple[Number, Number, Number, Number]
     strides: tuple[int, int, int, int]
     transpose_a: bool = False
     transpose_b: bool = False
     full_c: bool = False
     low_d: bool = False
-    accumulate: bool = False
+    accumulate: Number = False
     activation: int = 0
-    a_half: int = 0
-    b_half: int = 0
+    a_half: Number = 0
+    b_half: Number = 0
     residual: bool = False
+
+    def commands(self) -> tuple[tuple[Funct, Any, Any], ...]:
+        """Return function and both operands of each of its commands; operands are arrays for several loops."""
+        (a, b, d, c), (stride_a, stride_b, stride_d, stride_c) = self.addresses, self.strides
+        pads, blocks = (pack(LOOP_BLOCKS, **dict(zip("ijk", of, strict=True))) for of in (self.pads, self.blocks))
+        first, second = (
+            pack(layout, **{name: getattr(self, name) for name in layout._fields})
+            for layout in (LOOP_FIRST, LOOP_SECOND)
+        )
+        return (
+            (Funct.LOOP_WS_CONFIG_BOUNDS, pads, blocks),
+            (Funct.LOOP_WS_CONFIG_ADDRS_AB, a, b),
+            (Funct.LOOP_WS_CONFIG_ADDRS_DC, d, c),
+            (Funct.LOOP_WS_CONFIG_STRIDES_AB, stride_a, stride_b),
+            (Funct.LOOP_WS_CONFIG_STRIDES_DC, stride_d, stride_c),
+            (Funct.LOOP_WS, first, second),
+        )
 
 
 class Stream:
@@ -205,23 +220,21 @@ class Stream:
 
     def loop_ws(self, loop: MatmulLoop) -> None:
         """One hardware matmul loop."""
-        pads, blocks = (_packed(LOOP_BLOCKS, of) for of in (loop.pads, loop.blocks))
-        a, b, d, c = loop.addresses
-        stride_a, stride_b, stride_d, stride_c = loop.strides
-        first, second = (
-            _packed(layout, tuple(getattr(loop, name) for name in layout._fields))
-            for layout in (LOOP_FIRST, LOOP_SECOND)
-        )
-        self.emit_loop(
-            (
-                (Funct.LOOP_WS_CONFIG_BOUNDS, pads, blocks),
-                (Funct.LOOP_WS_CONFIG_ADDRS_AB, a, b),
-                (Funct.LOOP_WS_CONFIG_ADDRS_DC, d, c),
-                (Funct.LOOP_WS_CONFIG_STRIDES_AB, stride_a, stride_b),
-                (Funct.LOOP_WS_CONFIG_STRIDES_DC, stride_d, stride_c),
-                (Funct.LOOP_WS, first, second),
-            )
-        )
+        self.emit_loop(loop.commands())
+
+    def loops_ws(self, loops: MatmulLoop, kinds: Sequence[str], which: npt.NDArray[np.int64]) -> None:
+        """Several hardware matmul loops; loop n is a stream of the kind ``kinds[which[n]]``, as for `mark`."""
+        commands = loops.commands()
+        out = np.zeros((len(which), len(commands)), COMMAND)
+        if self.pace.priced:
+            out["gap"] = np.array([[self.gap_of(kind, place) for place in range(len(commands))] for kind in kinds])[
+                which
+            ]
+        else:
+            out["gap"], out["gap"][:, 0] = self.gap, self.loop_gap
+        for place, (funct, rs1, rs2) in enumerate(commands):
+            out["funct"][:, place], out["rs1"][:, place], out["rs2"][:, place] = funct, rs1, rs2
+        self.emit_packed(out.ravel())
 
 
 def with_gap(commands: Program, gap_cycles: int) -> Program:

@@ -2,41 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from itertools import product
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
 
 from sim.base.errors import InputError, did_you_mean
 from sim.hardware import Hardware
+from sim.hardware.machine import Elements
 from sim.isa.commands import Program
 from sim.lower import residency
 from sim.lower.call import Call
 from sim.lower.encode import MatmulLoop, Stream
 from sim.lower.output_stationary import OsTile, emit_os_tile
 from sim.lower.polynomials import gelu_constants, polynomial_constants, scale_problems
-from sim.lower.residency import Residency
+from sim.lower.residency import halves_and_loads
 from sim.lower.tiling import Tile, folded, matmul_blocks, matmul_tile, search_matmul_tile, tile_counts
 from sim.lower.work import ACTIVATIONS, DATAFLOWS, Matmul, Operand, SparseItem
 
+TILE = np.dtype(
+    [
+        ("index", "i8", 3), ("blocks", "i8", 3), ("pads", "i8", 3), ("a", "i8"), ("b", "i8"), ("d", "i8"), ("c", "i8"),
+        ("a_half", "i8"), ("b_half", "i8"), ("accumulate", "?"),
+    ]
+)  # fmt: skip
+"""One tile of a product: position and size in blocks, pads in elements along I, J, K, DRAM addresses in bytes.
 
-@dataclass(frozen=True)
-class TileStep:
-    """One tile of a product: position and size in blocks, pads in elements, DRAM addresses in bytes.
-
-    ``d`` is 0 if no bias is loaded, ``c`` if no result is stored yet; ``a_half``/``b_half`` as in
-    `Stream.loop_ws`.
-    """
-
-    index: Tile
-    blocks: Tile
-    pads: tuple[int, int, int]
-    a: int
-    b: int
-    d: int
-    c: int
-    a_half: int
-    b_half: int
-    accumulate: bool
+``d`` is 0 if no bias is loaded, ``c`` if no result is stored yet; ``a_half``/``b_half`` as in `MatmulLoop`.
+"""
 
 
 def check(work: Matmul, hw: Hardware) -> None:
@@ -90,8 +83,8 @@ def check_tiles(work: Matmul, counts: Tile) -> None:
         raise InputError([f"matmul {work.m}x{work.n}x{work.k}: {problem}" for problem in found])
 
 
-def tile_steps(work: Matmul, hw: Hardware, tile: Tile) -> Iterator[TileStep]:
-    """Yield the tiles in the order of ``work.loop_order``.
+def tiles_of(work: Matmul, hw: Hardware, tile: Tile) -> npt.NDArray[np.void]:
+    """Return the tiles (`TILE`) in the order of ``work.loop_order``.
 
     An operand that stays (`sim.lower.residency`) is loaded for the first tile that uses it, any other for every
     tile. The bias is loaded with the first k-tile, C is stored with the last.
@@ -100,51 +93,46 @@ def tile_steps(work: Matmul, hw: Hardware, tile: Tile) -> Iterator[TileStep]:
     total = matmul_blocks(work, dim)
     counts = tile_counts(total, tile)
     check_tiles(work, counts)
-    last = tuple(t - (n - 1) * size for t, n, size in zip(total, counts, tile, strict=True))
-    padding = tuple(t * dim - size for t, size in zip(total, (work.m, work.n, work.k), strict=True))
+    last = [t - (n - 1) * size for t, n, size in zip(total, counts, tile, strict=True)]
+    padding = [t * dim - size for t, size in zip(total, (work.m, work.n, work.k), strict=True)]
     d = work.d or Operand(0, 0)
-    places = Residency(work, counts)
 
-    for outer in product(*(range(counts["ijk".index(name)]) for name in work.loop_order)):
-        position = dict(zip(work.loop_order, outer, strict=True))
-        i0, j0, k0 = position["i"], position["j"], position["k"]
-        edge = (i0 == counts[0] - 1, j0 == counts[1] - 1, k0 == counts[2] - 1)
-        row, col, depth = i0 * tile[0] * dim, j0 * tile[1] * dim, k0 * tile[2] * dim
-        a_offset = depth * work.a.row_stride + row if work.transpose_a else row * work.a.row_stride + depth
-        b_offset = col * work.b.row_stride + depth if work.transpose_b else depth * work.b.row_stride + col
-        bias_row = 0 if work.bias == "row" else row
-        d_offset = bias_row * d.row_stride + col
-        c_offset = row * work.c.row_stride + col
-        a_half, load_a = places.place("a", (i0, k0))
-        b_half, load_b = places.place("b", (j0, k0))
-        places.next()
-        yield TileStep(
-            index=(i0, j0, k0),
-            blocks=_pick(edge, last, tile),
-            pads=_pick(edge, padding, (0, 0, 0)),
-            a=work.a.address + hw.packed_bytes(a_offset, "a") if load_a else 0,
-            b=work.b.address + hw.packed_bytes(b_offset, "b") if load_b else 0,
-            d=d.address + d_bytes(d_offset, work, hw) if work.bias != "none" and k0 == 0 else 0,
-            c=work.c.address + c_bytes(c_offset, work, hw) if edge[2] else 0,
-            a_half=a_half,
-            b_half=b_half,
-            accumulate=work.bias != "none" or k0 > 0,
-        )
+    places = np.indices([counts["ijk".index(name)] for name in work.loop_order]).reshape(3, -1)
+    i, j, k = (places[work.loop_order.index(name)] for name in "ijk")
+    row, col, depth = i * tile[0] * dim, j * tile[1] * dim, k * tile[2] * dim
+    a_offset = depth * work.a.row_stride + row if work.transpose_a else row * work.a.row_stride + depth
+    b_offset = col * work.b.row_stride + depth if work.transpose_b else depth * work.b.row_stride + col
+    d_offset = (0 if work.bias == "row" else row) * d.row_stride + col
+    c_offset = row * work.c.row_stride + col
+
+    found = np.zeros(len(i), TILE)
+    found["index"] = np.stack((i, j, k), axis=1)
+    edge = found["index"] == np.array(counts) - 1
+    found["blocks"], found["pads"] = np.where(edge, last, tile), np.where(edge, padding, 0)
+    found["a_half"], load_a = halves_and_loads("a", work, counts, i * counts[2] + k)
+    found["b_half"], load_b = halves_and_loads("b", work, counts, j * counts[2] + k)
+    found["a"] = np.where(load_a, work.a.address + hw.packed_bytes(a_offset, "a"), 0)
+    found["b"] = np.where(load_b, work.b.address + hw.packed_bytes(b_offset, "b"), 0)
+    if work.bias != "none":
+        found["d"] = np.where(k == 0, d.address + d_bytes(d_offset, work, hw), 0)
+    found["c"] = np.where(edge[:, 2], work.c.address + c_bytes(c_offset, work, hw), 0)
+    found["accumulate"] = (k > 0) | (work.bias != "none")
+    return found
 
 
-def c_bytes(elements: int, work: Matmul, hw: Hardware) -> int:
-    """Return the bytes of adjacent elements of C in memory."""
+def c_bytes(elements: Elements, work: Matmul, hw: Hardware) -> Elements:
+    """Return the bytes of adjacent elements of C in memory; of several numbers of elements where it is an array."""
     return elements * hw.acc_bytes if work.full_c else hw.packed_bytes(elements, "c")
 
 
-def d_bytes(elements: int, work: Matmul, hw: Hardware) -> int:
-    """Return the bytes of adjacent elements of D in memory."""
+def d_bytes(elements: Elements, work: Matmul, hw: Hardware) -> Elements:
+    """Return the bytes of adjacent elements of D in memory; of several numbers of elements where it is an array."""
     return hw.packed_bytes(elements, "word") if work.low_d else elements * hw.acc_bytes
 
 
-def _pick(edge: tuple[bool, ...], at_edge: tuple[int, ...], inside: tuple[int, ...]) -> tuple[int, int, int]:
-    i, j, k = (e if flag else n for flag, e, n in zip(edge, at_edge, inside, strict=True))
-    return i, j, k
+def d_row_stride(work: Matmul) -> int:
+    """Return the elements from one row of D to the next, 0 where all rows are the same."""
+    return 0 if work.d is None or work.bias == "row" else work.d.row_stride
 
 
 def emit_softmax_constants(stream: Stream, bert_scale: float) -> None:
@@ -157,7 +145,6 @@ def emit_softmax_constants(stream: Stream, bert_scale: float) -> None:
 def emit_config(stream: Stream, work: Matmul, hw: Hardware) -> None:
     """Emit the commands before all tiles: execute, store and three load states, normaliser constants."""
     code = ACTIVATIONS.index(work.activation)
-    d_stride = 0 if work.d is None or work.bias == "row" else work.d.row_stride
     stream.mark("matmul_config")
     stream.config_ex(
         activation=code & 3,
@@ -168,7 +155,7 @@ def emit_config(stream: Stream, work: Matmul, hw: Hardware) -> None:
     stream.config_st(c_bytes(work.c.row_stride, work, hw), activation=code & 3, scale=work.scale)
     stream.config_ld(hw.packed_bytes(work.a.row_stride, "a"), 0, scale=work.a_scale)
     stream.config_ld(hw.packed_bytes(work.b.row_stride, "b"), 1, scale=work.b_scale)
-    stream.config_ld(d_bytes(d_stride, work, hw), 2, scale=work.d_scale, shrink=work.low_d)
+    stream.config_ld(d_bytes(d_row_stride(work), work, hw), 2, scale=work.d_scale, shrink=work.low_d)
     if work.activation == "igelu":
         qb, qc = gelu_constants(work.bert_scale)
         stream.mark("matmul_igelu")
@@ -176,11 +163,6 @@ def emit_config(stream: Stream, work: Matmul, hw: Hardware) -> None:
     if work.activation == "softmax":
         stream.mark("matmul_softmax")
         emit_softmax_constants(stream, work.bert_scale)
-
-
-def _moved(before: Tile | None, now: Tile) -> str:
-    """Return the size along which a tile follows the previous one, the outermost of several; "first" for the first."""
-    return "first" if before is None else next(name for name, b, n in zip("ijk", before, now, strict=True) if b != n)
 
 
 def check_matmul(work: Matmul, hw: Hardware) -> Tile:
@@ -196,34 +178,42 @@ def lower_matmul(work: Matmul, hw: Hardware) -> Program:
     tile = check_matmul(work, hw)
     stream = Stream(hw, folded=folded(work, hw))
     emit_config(stream, work, hw)
-    d_stride = 0 if work.d is None or work.bias == "row" else work.d.row_stride
-    strides = (work.a.row_stride, work.b.row_stride, d_stride, work.c.row_stride)
-    before = None
-    for step in tile_steps(work, hw, tile):
-        if work.dataflow == "OS":
-            addresses = (step.a, step.b, step.d, step.c)
-            emit_os_tile(stream, work, hw, OsTile(step.blocks, step.pads, addresses, step.accumulate))
-            continue
-        stream.mark(f"matmul_loop_{_moved(before, step.index)}")
-        before = step.index
-        stream.loop_ws(
-            MatmulLoop(
-                step.blocks,
-                step.pads,
-                (step.a, step.b, step.d, step.c),
-                strides,
-                transpose_a=work.transpose_a,
-                transpose_b=work.transpose_b,
-                full_c=work.full_c,
-                low_d=work.low_d,
-                accumulate=step.accumulate,
-                activation=ACTIVATIONS.index(work.activation),
-                a_half=step.a_half,
-                b_half=step.b_half,
-            )
-        )
+    tiles = tiles_of(work, hw, tile)
+    if work.dataflow == "OS":
+        for blocks, pads, addresses, accumulate in zip(
+            *(tiles[part].tolist() for part in ("blocks", "pads", ["a", "b", "d", "c"], "accumulate")), strict=True
+        ):
+            emit_os_tile(stream, work, hw, OsTile(tuple(blocks), tuple(pads), addresses, accumulate))
+    else:
+        _emit_loops(stream, work, tiles)
     stream.fence()
     return stream.program()
+
+
+def _emit_loops(stream: Stream, work: Matmul, tiles: npt.NDArray[np.void]) -> None:
+    """Emit one hardware loop a tile.
+
+    Its kind of stream is the size along which the tile follows the previous one, the outermost of several.
+    """
+    moved = (tiles["index"][1:] != tiles["index"][:-1]).argmax(axis=1)
+    stream.loops_ws(
+        MatmulLoop(
+            tuple(tiles["blocks"].T),
+            tuple(tiles["pads"].T),
+            (tiles["a"], tiles["b"], tiles["d"], tiles["c"]),
+            (work.a.row_stride, work.b.row_stride, d_row_stride(work), work.c.row_stride),
+            transpose_a=work.transpose_a,
+            transpose_b=work.transpose_b,
+            full_c=work.full_c,
+            low_d=work.low_d,
+            accumulate=tiles["accumulate"].astype(np.int64),
+            activation=ACTIVATIONS.index(work.activation),
+            a_half=tiles["a_half"],
+            b_half=tiles["b_half"],
+        ),
+        [f"matmul_loop_{kind}" for kind in ("i", "j", "k", "first")],
+        np.concatenate(([3], moved)),
+    )
 
 
 def call_matmul(work: Matmul, hw: Hardware) -> Call:

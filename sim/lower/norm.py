@@ -141,7 +141,7 @@ def _emit_whole(stream: Stream, work: Norm, hw: Hardware, tile_rows: int) -> Non
         for row in range(first, min(first + tile_rows, work.rows), hw.dim):
             rows = min(hw.dim, first + tile_rows - row, work.rows - row)
             base = (row - first) * blocks_of(work.cols, hw.dim)
-            _emit_load(stream, work, hw, (row, rows), base, every, hw.dim)
+            stream.emit_packed(_loads(stream, work, hw, (np.array([row]), rows), base, every, hw.dim).ravel())
             emit_passes(stream, work, hw, row, rows, base)
 
 
@@ -153,8 +153,8 @@ def _emit_compact(stream: Stream, work: Norm, hw: Hardware, tile_rows: int) -> N
     chunk = hw.dim  # a store of several blocks needs them DIM rows apart
     for number, row in enumerate(range(0, work.rows, tile_rows)):
         rows, base = min(tile_rows, work.rows - row), number % places * taken
-        _emit_load(stream, work, hw, (row, rows), base, every, STATISTICS)
         at, to = np.array([row]), np.array([base])
+        stream.emit_packed(_loads(stream, work, hw, (at, rows), base, every, STATISTICS).ravel())
         stream.emit_packed(_passes(stream, work, hw, (at, to), rows, every, chunk, STATISTICS).ravel())
 
 
@@ -165,38 +165,50 @@ def _emit_pieces(stream: Stream, work: Norm, hw: Hardware, tile_rows: int) -> No
     chunk = min(piece // hw.dim, hw.max_block_len) * hw.dim
     pieces = [slice(start, min(start + piece, work.cols)) for start in range(0, work.cols, piece)]
     bases = [half % halves * piece for half in range(len(pieces))]
-    for row in range(0, work.rows, tile_rows):
-        rows, at = min(tile_rows, work.rows - row), np.array([row])
-        stores = [
-            _passes(stream, work, hw, (at, np.array([base])), rows, cols, chunk, hw.dim)
-            for cols, base in zip(pieces, bases, strict=True)
+    whole = work.rows - work.rows % tile_rows
+    for first, last, rows in ((0, whole, tile_rows), (whole, work.rows, work.rows - whole)):
+        if first == last:
+            continue
+        at = np.arange(first, last, tile_rows)
+        loads, stores = [], []
+        for cols, base in zip(pieces, bases, strict=True):
+            loads.append(_loads(stream, work, hw, (at, rows), base, cols, hw.dim))
+            stores.append(_passes(stream, work, hw, (at, np.full(len(at), base)), rows, cols, chunk, hw.dim))
+        parts = [
+            part
+            for number in range(len(PASSES[work.kind]))
+            for load, passes in zip(loads, stores, strict=True)
+            for part in (load, passes[:, number].reshape(len(at), -1))
         ]
-        for number in range(len(PASSES[work.kind])):
-            for cols, base, passes in zip(pieces, bases, stores, strict=True):
-                _emit_load(stream, work, hw, (row, rows), base, cols, hw.dim)
-                stream.emit_packed(passes[:, number].ravel())
+        stream.emit_packed(np.concatenate(parts, axis=1).ravel())
 
 
-def _emit_load(
-    stream: Stream, work: Norm, hw: Hardware, of: tuple[int, int], base: int, cols: slice, block_rows: int
-) -> None:
-    """Load ``of`` = (first row, rows), columns ``cols``, to accumulator row ``base``.
+def _loads(
+    stream: Stream,
+    work: Norm,
+    hw: Hardware,
+    of: tuple[npt.NDArray[np.int64], int],
+    base: int,
+    cols: slice,
+    block_rows: int,
+) -> Program:
+    """Return the loads of ``of`` = (first rows, rows from each on), columns ``cols``, to accumulator row ``base``.
 
-    Consecutive blocks of columns are ``block_rows`` rows apart.
+    Consecutive blocks of columns are ``block_rows`` rows apart. Axes: first row, chunk of columns.
     """
-    row, rows = of
+    at, rows = of
     longest = hw.max_block_len if work.low_x else hw.max_block_len_acc
     chunk = min(blocks_of(cols.stop - cols.start, hw.dim), longest) * hw.dim
     first = np.arange(cols.start, cols.stop, chunk)
-    loads = np.zeros(len(first), COMMAND)
+    loads = np.zeros((len(at), len(first)), COMMAND)
     loads["funct"] = LOAD_FUNCTS[0]
-    loads["rs1"] = work.x.address + -(-(row * work.x.row_stride + first) * _bits(work, hw) // 8)
+    loads["rs1"] = work.x.address + -(-(at[:, None] * work.x.row_stride + first) * _bits(work, hw) // 8)
     local = base + (first - cols.start) // hw.dim * block_rows
     loads["rs2"] = local_operand(ACCUMULATOR_BIT + local, np.minimum(chunk, cols.stop - first), rows)
     loads["gap"] = stream.pace.gap("norm_load") if stream.pace.priced else stream.gap
     if stream.pace.priced and not cols.start:
-        loads["gap"][0] = stream.pace.gap("norm_load_block" if row else "norm_load_first")
-    stream.emit_packed(loads)
+        loads["gap"][:, 0] = np.where(at, stream.pace.gap("norm_load_block"), stream.pace.gap("norm_load_first"))
+    return loads
 
 
 def emit_passes(

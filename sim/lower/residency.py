@@ -7,14 +7,18 @@ use it: its DRAM address is 0 from the second use on.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
 
 from sim.base.errors import did_you_mean
 from sim.lower.work import Dataflow, Halves, Matmul, Resident
 
 Tile = tuple[int, int, int]
 Operand = Literal["a", "b"]
+Numbers = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
 
 HALVES_PER_OPERAND = 2
 """Tiles of an operand that stays: one in each half of the scratchpad."""
@@ -76,45 +80,23 @@ def problems(work: Matmul, counts: Tile) -> list[str]:
     ]
 
 
-@dataclass
-class _Kept:
-    """An operand that stays: the tile in each half, and the half that is overwritten next."""
+def halves_and_loads(operand: Operand, work: Matmul, counts: Tile, tiles: Numbers) -> tuple[Numbers, Flags]:
+    """Return for each loop (half: 1, 2, or 0 = by the loop's slot; whether to load) of an operand's tile.
 
-    turn: int
-    held: list[tuple[int, int] | None] = field(default_factory=lambda: [None, None])
-
-    def use(self, tile: tuple[int, int]) -> tuple[int, bool]:
-        """Return (half 0 or 1, whether the tile must be loaded)."""
-        if tile in self.held:
-            return self.held.index(tile), False
-        half, self.turn = self.turn, 1 - self.turn
-        self.held[half] = tile
-        return half, True
-
-
-class Residency:
-    """Iterates over the tiles of one product and gives for each the operands to load and their halves.
-
-    A half is overwritten by a loop only if the loop before it does not read it: the hardware holds two loops, and
-    loads of the second may overtake computes of the first. Operands that stay alternate halves tile by tile,
-    others loop by loop; in the order of a legal residency both keep that distance.
+    ``tiles``: number of the operand's tile in each loop. A half is overwritten by a loop only if the loop before it
+    does not read it: the hardware holds two loops, and loads of the second may overtake computes of the first.
+    Operands that stay alternate halves tile by tile, others loop by loop; in the order of a legal residency both keep
+    that distance. What stays is loaded at its first use: `problems` refuses an order in which it would come again
+    behind more tiles than there are halves.
     """
-
-    def __init__(self, work: Matmul, counts: Tile):
-        stay = kept(work.resident, work.dataflow, counts)
-        first: dict[Operand, int] = {"a": 0, "b": int(work.halves == "apart")}
-        self.by_slot = work.halves == "slot"
-        self.first = first
-        self.kept = {name: _Kept(first[name]) for name in INDEX if name in stay}
-        self.loop = 0
-
-    def place(self, operand: Operand, tile: tuple[int, int]) -> tuple[int, bool]:
-        """Return (half: 1, 2, or 0 = by the loop's slot; whether to load) of the current loop's tile."""
-        if operand in self.kept:
-            half, load = self.kept[operand].use(tile)
-            return half + 1, load
-        return (0 if self.by_slot else (self.loop + self.first[operand]) % 2 + 1), True
-
-    def next(self) -> None:
-        """Advance to the next loop."""
-        self.loop += 1
+    first = int(operand == "b" and work.halves == "apart")
+    if operand in kept(work.resident, work.dataflow, counts):
+        _, first_use, which = np.unique(tiles, return_index=True, return_inverse=True)
+        loads = np.zeros(len(tiles), np.bool_)
+        loads[first_use] = True
+        turn = np.argsort(np.argsort(first_use))  # of each tile among those that stay
+        return (first + turn[which]) % HALVES_PER_OPERAND + 1, loads
+    loads = np.ones(len(tiles), np.bool_)
+    if work.halves == "slot":
+        return np.zeros(len(tiles), np.int64), loads
+    return (np.arange(len(tiles)) + first) % HALVES_PER_OPERAND + 1, loads

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from helpers.bench_machine import execute, matmul_operands
@@ -13,7 +11,7 @@ from sim.base.errors import InputError
 from sim.functional import Machine
 from sim.isa.commands import Funct
 from sim.lower import build, lower, matmul
-from sim.lower.matmul import tile_steps
+from sim.lower.matmul import tiles_of
 from sim.lower.tiling import matmul_tile
 from sim.timing import timer
 
@@ -117,30 +115,36 @@ def test_every_single_command_matters(case):
     assert len(done) > 50
 
 
-def forget_a_tile(steps):
-    return [*steps[:2], *steps[3:]]
+def forget_a_tile(tiles):
+    return np.delete(tiles, 2)
 
 
-def forget_to_accumulate(steps):
-    return [replace(step, accumulate=step.accumulate and step.index[2] == 0) for step in steps]
+def forget_to_accumulate(tiles):
+    changed = tiles.copy()
+    changed["accumulate"] &= tiles["index"][:, 2] == 0
+    return changed
 
 
-def read_a_stale_operand(steps):
+def read_a_stale_operand(tiles):
     """The second tile takes the A that the first one left behind."""
-    return [steps[0], replace(steps[1], a=0, a_half=1), *steps[2:]]
+    changed = tiles.copy()
+    changed["a"][1], changed["a_half"][1] = 0, 1
+    return changed
 
 
-def mistake_a_row(steps):
-    return [replace(step, b=step.b + 50 * (step.index[2] > 0)) for step in steps]
+def mistake_a_row(tiles):
+    changed = tiles.copy()
+    changed["b"] += 50 * (tiles["index"][:, 2] > 0)
+    return changed
 
 
 @pytest.mark.parametrize("mutate", [forget_a_tile, forget_to_accumulate, read_a_stale_operand, mistake_a_row])
 def test_a_broken_lowering_is_a_wrong_answer(case, mutate, monkeypatch):
     hw, work = case[:2]
-    steps = list(tile_steps(work, hw, matmul_tile(work, hw)))
-    assert any(step.index[2] for step in steps)
-    for changed, is_right in ((steps, True), (mutate(steps), False)):
-        monkeypatch.setattr(matmul, "tile_steps", lambda *_, kept=changed: kept)
+    tiles = tiles_of(work, hw, matmul_tile(work, hw))
+    assert tiles["index"][:, 2].any()
+    for changed, is_right in ((tiles, True), (mutate(tiles), False)):
+        monkeypatch.setattr(matmul, "tiles_of", lambda *_, kept=changed: kept)
         times = timer.run(lower(work, hw), hw, timeline=True).timeline
         assert rerun(case, times)[1] == is_right
 

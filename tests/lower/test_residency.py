@@ -13,7 +13,7 @@ from helpers.bench_machine import check_traffic, execute, matmul_operands
 from sim import hardware
 from sim.base.errors import InputError
 from sim.lower import build, lower
-from sim.lower.matmul import tile_steps
+from sim.lower.matmul import tiles_of
 from sim.lower.residency import HALVES, RESIDENTS
 from sim.lower.work import Matmul
 from sim.timing import timer
@@ -59,12 +59,12 @@ def test_what_stays_does_not_change_the_product() -> None:
 def test_no_loop_loads_over_what_the_loop_before_it_reads() -> None:
     """Two loops are in the unroller at once and loads overtake computes (LoopMatmul.scala): a law of every variant."""
     for work in WORKS:
-        steps = list(tile_steps(work, SMALL, work.tile))  # type: ignore[arg-type]
-        for number, (before, after) in enumerate(pairwise(steps), start=1):
+        tiles = tiles_of(work, SMALL, work.tile)  # type: ignore[arg-type]
+        for number, (before, after) in enumerate(pairwise(tiles), start=1):
             for address, half in (("a", "a_half"), ("b", "b_half")):
-                halves = [getattr(before, half) or (number - 1) % 2 + 1, getattr(after, half) or number % 2 + 1]
-                loads = getattr(after, address) != 0
-                assert not (loads and halves[0] == halves[1]), (work, before.index, after.index)
+                halves = [before[half] or (number - 1) % 2 + 1, after[half] or number % 2 + 1]
+                loads = after[address] != 0
+                assert not (loads and halves[0] == halves[1]), (work, before["index"], after["index"])
 
 
 @pytest.mark.parametrize(
