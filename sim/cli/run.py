@@ -39,6 +39,7 @@ def run(
     """Simulate a workload on a machine: cycles, traffic, energy, by kind of operator."""
     from sim.analysis.explain import explain as explanation  # numpy
     from sim.run.pipeline import run as simulate  # numpy
+    from sim.run.remarks import of_latency  # numpy
     from sim.run.request import resolve  # numpy
     from sim.run.scheduling import wanted  # numpy
     from sim.timing.disk import default_timings  # numpy
@@ -51,6 +52,8 @@ def run(
     if tokens is not None:
         raise InputError("--tokens goes with --phase generate (one decode step: --phase decode --kv N)")
     case = resolve(request)
+    for remark in of_latency(case.hw):
+        typer.echo(f"carat: note: {remark}", err=True)
     changes, saved, memo = None, None, Memo(None if no_cache else default_timings())
     with common.progress_bar(request.label) as progress:
         if wanted(case):  # tiles are searched for the programs of the schedule found

@@ -41,14 +41,19 @@ def of_machine(hw: Hardware) -> Iterator[str]:
                 f"memory.{way}_bytes_per_cycle = {rate:g} acts as {hw.dma.bus_bytes}: the port moves one beat of "
                 f"dma.bus_bytes = {hw.dma.bus_bytes} a cycle; raise that key too"
             )
-    seconds = hw.memory.latency_cycles / (hw.clock_mhz * 1e6)
-    if seconds > LONG_LATENCY_S:
-        yield f"memory.latency_cycles = {hw.memory.latency_cycles:,} is {seconds:.3g} s at {hw.clock_mhz:g} MHz"
+    yield from of_latency(hw)
     if hw.dma.max_in_flight_requests == 1:
         yield (
             "dma.max_in_flight_requests = 1: many programs never end, on the RTL as here (tests/oracle/DEVIATIONS.md); "
             "nearest that ends: 2"
         )
+
+
+def of_latency(hw: Hardware) -> Iterator[str]:
+    """Yield the sentence about a latency that is no DRAM's, which a command says before its run."""
+    seconds = hw.memory.latency_cycles / (hw.clock_mhz * 1e6)
+    if seconds > LONG_LATENCY_S:
+        yield f"memory.latency_cycles = {hw.memory.latency_cycles:,} is {seconds:.3g} s at {hw.clock_mhz:g} MHz"
 
 
 UNUSED: tuple[tuple[str, str, str, object], ...] = (

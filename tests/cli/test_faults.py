@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from sim.cli import main
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -75,3 +77,17 @@ def test_workers_do_not_import_from_the_current_folder(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, check=False)
     assert done.stdout == "7\n", done.stderr
     assert not (tmp_path / "ran").exists()
+
+
+def test_a_latency_of_seconds_is_said_before_the_run(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A billion cycles for a billion of nanoseconds keep a run busy for minutes: the remark must not come after it."""
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sim.run.pipeline.run", interrupted)
+    with pytest.raises(SystemExit):
+        main(["run", "encoder-layer", "--seq", "16", "--set", "memory.latency_cycles=1000000000"])
+    assert "memory.latency_cycles = 1,000,000,000 is 1 s at 1000 MHz" in capsys.readouterr().err
