@@ -13,7 +13,7 @@ from sim.cli import common, leaving, map_command, options, scheduled
 from sim.cli.map_command import Tiling
 
 if TYPE_CHECKING:
-    from sim.run.request import Request
+    from sim.run.request import Case, Request
     from sim.run.result import Result
 
 HEADINGS = ("operators", "cycles", "share", "util", "read MB", "write MB", "energy uJ", "visited")
@@ -39,8 +39,6 @@ def run(
     """Simulate a workload on a machine: cycles, traffic, energy, by kind of operator."""
     from sim.analysis.explain import explain as explanation  # numpy
     from sim.run.pipeline import run as simulate  # numpy
-    from sim.run.remarks import of_latency  # numpy
-    from sim.run.request import resolve  # numpy
     from sim.run.scheduling import wanted  # numpy
     from sim.timing.disk import default_timings  # numpy
     from sim.timing.memo import Memo  # numpy
@@ -51,9 +49,7 @@ def run(
         return _generate(request, tokens, no_cache=no_cache, as_json=as_json, other=(tiling.mapping, explain, output))
     if tokens is not None:
         raise InputError("--tokens goes with --phase generate (one decode step: --phase decode --kv N)")
-    case = resolve(request)
-    for remark in of_latency(case.hw):
-        typer.echo(f"carat: note: {remark}", err=True)
+    case = _resolved(request)
     changes, saved, memo = None, None, Memo(None if no_cache else default_timings())
     with common.progress_bar(request.label) as progress:
         if wanted(case):  # tiles are searched for the programs of the schedule found
@@ -83,6 +79,17 @@ def run(
     typer.echo(f"\n{sentence}")
     if output is not None:
         typer.echo(f"\nSaved in {output}. A page of it: carat report {output} -o {output / 'report.html'}")
+
+
+def _resolved(request: Request) -> Case:
+    """Return the case of a request; a remark on what makes a run take long is printed before it."""
+    from sim.run.remarks import of_latency  # numpy
+    from sim.run.request import resolve  # numpy
+
+    case = resolve(request)
+    for remark in of_latency(case.hw):
+        typer.echo(f"carat: note: {remark}", err=True)
+    return case
 
 
 def _generate(
