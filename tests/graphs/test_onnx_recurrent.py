@@ -167,6 +167,14 @@ def test_a_dilated_series_is_an_image_of_one_row(tmp_path, groups, kind):
     assert made.macs == 40 * 3 * 16 * 16 // groups
 
 
+def test_a_series_takes_the_relu_behind_it(tmp_path):
+    writer = Writer(17)
+    x = writer.input("x", 1, 16, 40)
+    made = writer.add("Conv", x, writer.weight(16, 16, 3), writer.weight(16), pads=[1, 1])
+    graph = workloads.build(str(writer.save(tmp_path / "series.onnx", writer.add("Relu", made))))
+    assert [(op.kind, op.attrs["activation"]) for op in graph.ops] == [("matmul", "relu")]
+
+
 @pytest.mark.parametrize("groups", [1, 4])
 def test_a_transposed_series_multiplies_each_group(tmp_path, groups):
     """Vocoders widen a series by transposed convolutions with windows that overlap; the host adds the patches up."""

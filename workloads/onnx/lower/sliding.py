@@ -175,6 +175,7 @@ def series(at: NodeLowering, node: Node) -> None:
 
     Zeros on both ends are stored before the run. Images of one column are also such series.
     """
+    relu = at.relu_behind(node)
     batch, channels, frames = (at.net.values[node.inputs[0]].shape or ())[:3]
     out_channels, _, taps = (at.net.values[node.inputs[1]].shape or ())[:3]
     results = (at.net.values[node.output].shape or ())[2]
@@ -191,7 +192,15 @@ def series(at: NodeLowering, node: Node) -> None:
     outer = ((batch, held * channels),) if batch > 1 else ()
     taken = Strided(source.tensor, (outer, rows, ((taps * channels, 1),)), source.offset)
     bias = at.sums_row(node.inputs[2], c.shape) if len(node.inputs) > 2 else None
-    add_product(at, node, taken, Strided.dense(weight.name, (taps * channels, out_channels)), c, bias, "none")
+    add_product(
+        at,
+        node,
+        taken,
+        Strided.dense(weight.name, (taps * channels, out_channels)),
+        c,
+        bias,
+        "relu" if relu else "none",
+    )
 
 
 def _frames(at: NodeLowering, node: Node, batch: int, channels: int, frames: int, before: int, held: int) -> Strided:
