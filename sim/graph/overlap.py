@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,9 @@ from sim.graph.tensors import View
 
 MAX_RUNS = 20_000_000
 """Runs of adjacent elements that are compared one by one (320 MB); windows of more are checked by strides alone."""
+
+MAX_INTERLEAVED = 64
+"""Windows that are compared in pairs."""
 
 
 def meet(a: View, b: View) -> bool:
@@ -36,7 +39,7 @@ def _columns(view: View) -> tuple[int, int] | None:
 def overlap(views: Sequence[View]) -> bool:
     """Return whether windows of one tensor overlap, ``views`` by ascending offset."""
     if not any(map(_may_overlap_itself, views)) and (
-        _in_order(views) or _take_turns(views) or _side_by_side(views)
+        _in_order(views) or _take_turns(views) or _side_by_side(views) or _interleaved(views)
     ):  # without a look at every row
         return False
     if sum(view.batch * view.rows for view in views) > MAX_RUNS:
@@ -77,6 +80,34 @@ def _side_by_side(views: Sequence[View]) -> bool:
     ranges = [columns for columns in by_columns if columns is not None]
     apart = len(ranges) == len(by_columns) and all(a[1] <= b[0] for a, b in pairwise(sorted(ranges)))
     return apart and all(map(_in_order, by_columns.values()))
+
+
+def _interleaved(views: Sequence[View]) -> bool:
+    """Return whether all of a few windows have the same strides, and no two of them have a common element."""
+    one_grid = len({(view.batch_stride, view.row_stride) for view in views}) == 1
+    few = len(views) <= MAX_INTERLEAVED and all(map(_nested, views))
+    return one_grid and few and not any(_on_one_grid(a, b) for a, b in combinations(views, 2))
+
+
+def _nested(view: View) -> bool:
+    """Return whether a row lies inside its row stride, and all rows of a repetition inside the batch stride."""
+    return view.cols <= view.row_stride and (view.rows - 1) * view.row_stride + view.cols <= view.batch_stride
+
+
+def _on_one_grid(a: View, b: View) -> bool:
+    """Return whether two nested windows of equal strides have a common element.
+
+    The steps between two common elements' places, in repetitions, rows and columns, add up to the distance of the
+    windows; columns reach less than a row, rows less than a repetition: each step is the quotient or one more.
+    """
+    off = b.offset - a.offset
+    for batch in (off // a.batch_stride, off // a.batch_stride + 1):
+        rest = off - batch * a.batch_stride
+        for row in (rest // a.row_stride, rest // a.row_stride + 1):
+            steps = (batch, a.batch, b.batch), (row, a.rows, b.rows), (rest - row * a.row_stride, a.cols, b.cols)
+            if all(-theirs < step < ours for step, ours, theirs in steps):
+                return True
+    return False
 
 
 def _runs(view: View) -> tuple[npt.NDArray[np.int64], int]:

@@ -19,8 +19,26 @@ ALIKE = st.tuples(st.integers(1, 12), st.integers(1, 40)).flatmap(
 )
 """Windows of equal strides, for which there are rules of their own."""
 
+NESTED = st.tuples(st.integers(1, 6), st.integers(0, 30)).flatmap(
+    lambda grid: st.lists(
+        st.builds(
+            View,
+            st.just("x"),
+            SMALL,
+            st.integers(1, 3),
+            st.integers(1, grid[0]),
+            st.just(grid[0]),
+            st.just(3 * grid[0] + grid[1]),
+            st.integers(0, 60),
+        ),
+        min_size=2,
+        max_size=4,
+    )
+)
+"""Windows of one grid: rows within their stride, repetitions within theirs."""
 
-@given(st.one_of(ALIKE, st.lists(WINDOWS, min_size=1, max_size=4)))
+
+@given(st.one_of(ALIKE, NESTED, st.lists(WINDOWS, min_size=1, max_size=4)))
 def test_overlap_is_that_of_the_elements(views: list[View]) -> None:
     views = sorted(views, key=lambda view: view.offset)
     elements = [
@@ -31,3 +49,12 @@ def test_overlap_is_that_of_the_elements(views: list[View]) -> None:
         for col in range(view.cols)
     ]
     assert overlap(views) == (len(set(elements)) < len(elements))
+
+
+def test_patches_of_a_large_image_take_turns_in_both_directions() -> None:
+    """MobileViT: pixels of 2 x 2 patches, four windows of 10^8 rows each; moved by one element they meet."""
+    side, width = 10_000, 8
+    grid = {"batch": side, "rows": side, "cols": width, "row_stride": 2 * width, "batch_stride": 4 * side * width}
+    patches = [View("x", **grid, offset=(2 * side * down + along) * width) for down in (0, 1) for along in (0, 1)]
+    assert not overlap(patches)
+    assert overlap([*patches[:3], View("x", **grid, offset=patches[3].offset + 1)])
