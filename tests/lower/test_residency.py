@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from itertools import pairwise, product
 
 import numpy as np
@@ -23,6 +24,7 @@ SIZES = [(40, 100, 60), (100, 40, 30), (70, 90, 16), (20, 20, 100), (48, 48, 48)
 TILES = [(1, 1, 1), (2, 1, 2), (1, 2, 4), (1, 3, 1), (2, 2, 2)]
 
 
+@cache
 def variants() -> list[Matmul]:
     """Return every legal choice of order, residency and halves for the sizes and tiles above."""
     works = []
@@ -37,18 +39,15 @@ def variants() -> list[Matmul]:
     return works
 
 
-WORKS = variants()
-
-
 def test_there_are_hundreds_of_variants_of_each_kind() -> None:
-    assert len(WORKS) > 300
-    assert {(w.resident, w.halves) for w in WORKS} == set(product(RESIDENTS, HALVES))
+    assert len(variants()) > 300
+    assert {(w.resident, w.halves) for w in variants()} == set(product(RESIDENTS, HALVES))
 
 
 def test_what_stays_does_not_change_the_product() -> None:
     """Oracle: numpy's product, whatever stays where; in the order of the timing core, so that a race would show."""
     rng = np.random.default_rng(0)
-    for work in WORKS:
+    for work in variants():
         a, b, _, places = matmul_operands(work, rng, -8, 8)
         machine, done, times = execute(work, SMALL, places)
         check_traffic(done, times)
@@ -58,7 +57,7 @@ def test_what_stays_does_not_change_the_product() -> None:
 
 def test_no_loop_loads_over_what_the_loop_before_it_reads() -> None:
     """Two loops are in the unroller at once and loads overtake computes (LoopMatmul.scala): a law of every variant."""
-    for work in WORKS:
+    for work in variants():
         tiles = tiles_of(work, SMALL, work.tile)  # type: ignore[arg-type]
         for number, (before, after) in enumerate(pairwise(tiles), start=1):
             for address, half in (("a", "a_half"), ("b", "b_half")):
