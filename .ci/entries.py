@@ -48,7 +48,7 @@ def timing() -> sim.Result:
 
 
 def executor() -> None:
-    """Execute no command at all: the executor's loop is compiled, and no shared object (`sim.core.linking`)."""
+    """Execute no command at all, for which the executor's loop over commands is compiled."""
     functional.Machine(hardware.load("gemmini_ibert"), 1 << 16).run(np.zeros(0, TIMELINE))
 
 

@@ -27,12 +27,13 @@ from sim.core import compiling
 import entries
 compiling.compile_all(compiling.wanted())
 entries.timing()
+entries.executor()
 """
-"""The executor's loop over commands is compiled at its first use, as it is no shared object."""
 
 RUN = """
 import sys
 import entries
+entries.executor()
 print(entries.sim.__file__, entries.timing().cycles, "numba" in sys.modules)
 """
 

@@ -21,6 +21,18 @@ from sim.core.linked import RETURN_BYTES, SYMBOL, Unlinkable
 MEMORY = """
 declare ptr @malloc(i64)
 declare void @free(ptr)
+declare double @frexp(double, ptr)
+declare double @ldexp(double, i32)
+
+define double @numba_frexp(double %x, ptr %exponent) {
+  %fraction = call double @frexp(double %x, ptr %exponent)
+  ret double %fraction
+}
+
+define double @numba_ldexp(double %x, i32 %exponent) {
+  %y = call double @ldexp(double %x, i32 %exponent)
+  ret double %y
+}
 
 define ptr @NRT_Allocate(i64 %bytes) {
   %at = call ptr @malloc(i64 %bytes)
@@ -71,9 +83,13 @@ define ptr @NRT_MemInfo_alloc_safe_aligned(i64 %bytes, i32 %align) {
 }
 """
 """numba's memory manager (numba/core/runtime/nrt.cpp) as far as compiled entries use it: an array's memory behind the
-record of its owner (references; destructor, its argument; address, bytes; allocator), all of it freed with the last."""
+record of its owner (references; destructor, its argument; address, bytes; allocator), all of it freed with the last.
+And its names for two functions of the C library (numba/_helperlib.c)."""
 
-OUTSIDE = {"malloc", "free", "memcpy", "memmove", "memset", "exp", "log", "sqrt", "pow", "floor", "ceil", "rint"}
+OUTSIDE = {
+    *("malloc", "free", "memcpy", "memmove", "memset"),
+    *("exp", "log", "sqrt", "pow", "floor", "ceil", "rint", "frexp", "ldexp"),
+}
 """Functions of the C library that an object may import from the process that loads it."""
 
 

@@ -26,6 +26,7 @@ from sim.functional.kernels.multiply import multiply, shifted
 from sim.functional.kernels.rows import (
     as_element,
     clashed,
+    copy_block,
     disturb,
     garble,
     is_garbage,
@@ -190,8 +191,8 @@ def end_compute(m, s, funct, rs1, rs2):  # type: ignore[no-untyped-def]
     other = rs2 | 0xFFFFFFFF if m.fixed.ignores_d and config.weight_stationary else rs2
     if config.weight_stationary:
         if fresh:
-            m.array.weights[:, :] = m.array.staged[partner]
-            m.selector.chosen[:, :] = m.selector.picks[partner]
+            copy_block(m.array.weights, m.array.staged[partner])
+            copy_block(m.selector.chosen, m.selector.picks[partner])
         _fill(m, m.array.results[partner], other, 1, False, bad_b)
         _multiply_weights(m, s, m.array.results[partner], rs1, bad_a)
     else:
@@ -228,7 +229,7 @@ def _multiply_inside(m, command, fresh, rs1, rs2, bad_a, bad_b):  # type: ignore
     """Output stationary: the sums inside += A x B, in accumulator type; they leave in the type of the array."""
     config = command.execute
     if fresh:
-        m.array.sums[:, :] = m.array.staged[command.partner]
+        copy_block(m.array.sums, m.array.staged[command.partner])
     _fill(m, m.array.left, rs1, config.a_stride, config.a_transposed, bad_a)
     _fill(m, m.array.right, rs2, 1, config.b_transposed, bad_b)
     multiply(m, m.array.sums, m.array.left, m.array.right, min(m.fixed.element, 1))
@@ -246,7 +247,7 @@ def _switch(m, first, end):  # type: ignore[no-untyped-def]
         ring = number % m.sampler.second.shape[0]
         if not m.sampler.second_read[ring]:
             _stage(m, m.sampler.second_slot[ring])
-        m.sampler.resident[number - first] = m.sampler.second[ring]
+        copy_block(m.sampler.resident[number - first], m.sampler.second[ring])
 
 
 @njit

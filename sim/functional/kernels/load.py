@@ -152,7 +152,8 @@ def end_load(m, s, rs1, rs2):  # type: ignore[no-untyped-def]
         decode(m, rs1, rows, cols)
     for r in range(rows):
         if stored:
-            m.line[:cols] = m.decoder.rows[r, :cols]
+            for c in range(cols):
+                m.line[c] = m.decoder.rows[r, c]
         elif rs1 == 0:
             m.line[:cols] = 0.0
         else:

@@ -161,3 +161,14 @@ def as_element(m, value):  # type: ignore[no-untyped-def]
     if m.fixed.element == SMALL:
         return round_float(value, m.fixed.exponent_bits, m.fixed.fraction_bits, m.small_floats)
     return np.float64(np.float32(value))
+
+
+@njit
+def copy_block(out, block):  # type: ignore[no-untyped-def]
+    """Set out to a block of the same shape.
+
+    Element by element: an array assigned whole would leave the executor to numba (sim.core.linking).
+    """
+    for r in range(out.shape[0]):
+        for c in range(out.shape[1]):
+            out[r, c] = block[r, c]

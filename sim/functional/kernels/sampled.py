@@ -13,7 +13,7 @@ import numpy as np
 from sim.functional.jit import njit
 from sim.functional.kernels.arithmetic import INT32_MIN, fused
 from sim.functional.kernels.fields import LOAD, accumulates
-from sim.functional.kernels.rows import as_element, garble, put_sum, row_of, seen
+from sim.functional.kernels.rows import as_element, copy_block, garble, put_sum, row_of, seen
 from sim.functional.kernels.selected import index_rows_seen, take_bits
 from sim.functional.kernels.words import INTEGER
 
@@ -39,7 +39,7 @@ def begin_weights(m, s):  # type: ignore[no-untyped-def]
 def keep_weights(m, s, number):  # type: ignore[no-untyped-def]
     """Record that the weights of slot ``s`` have been read."""
     ring = number % m.sampler.second.shape[0]
-    m.sampler.second[ring] = m.array.staged[s]
+    copy_block(m.sampler.second[ring], m.array.staged[s])
     m.sampler.second_read[ring] = 1
 
 

@@ -194,5 +194,6 @@ def _pool(m, config, rs1, local, cols, scale, bad):  # type: ignore[no-untyped-d
                     m.line[:lanes] = 0.0
                 for lane in range(lanes):
                     best[lane] = max(best[lane], m.line[lane])
-            m.line[:lanes] = best
+            for lane in range(lanes):
+                m.line[lane] = best[lane]
             write_line(m, target, lanes, False)

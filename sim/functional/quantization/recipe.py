@@ -148,7 +148,7 @@ def _value(name: str, text: str) -> Any:
     try:
         value = int(text) if kind is int else decimal(text)
     except ValueError:
-        raise ValueError(f"{what}, e.g. {name}={least:g}") from None
+        raise ValueError(f"{what} (nearest: {least:g})") from None
     if not least <= value <= most:
         raise ValueError(f"{what} (nearest: {min(max(value, least), most) if value == value else least:g})")
     return value

@@ -117,8 +117,16 @@ def pop(now, x, k):
 
 @njit
 def unrolls(now, m):
-    """True if a command entered the execute queue in this cycle, or one waits and there is room."""
-    return m.execute.unroller_pop_t == now or (m.execute.unroller_n > 0 and m.execute.queue_n < m.p.exq)
+    """True if a command entered the execute queue in this cycle, or one can and there is room."""
+    x = m.execute
+    return x.unroller_pop_t == now or (x.unroller_n > 0 and x.queue_n < m.p.exq and not _lacks_compute(x))
+
+
+@njit
+def _lacks_compute(x):
+    """True if a preload of a transposed B waits in the unroller for its compute."""
+    first = x.unroller_state == 0 and x.unroller_funct[0] == codes.PRELOAD
+    return first and x.unroller_transposed != 0 and x.unroller_n < 2
 
 
 @njit
@@ -137,14 +145,13 @@ def unroll(now, m):
     slot = x.unroller_slot[0]
     keep = False
     if x.unroller_state == 0 and funct == codes.PRELOAD:
-        if x.unroller_transposed:
-            if x.unroller_n < 2:
-                return False
-            if x.unroller_funct[1] == codes.COMPUTE_PRELOADED:
-                rs2 = (rs2 & ~GARBAGE) | GARBAGE
-                slot = -1
-                keep = True
-                x.unroller_state = 1
+        if _lacks_compute(x):
+            return False
+        if x.unroller_transposed and x.unroller_funct[1] == codes.COMPUTE_PRELOADED:
+            rs2 = (rs2 & ~GARBAGE) | GARBAGE
+            slot = -1
+            keep = True
+            x.unroller_state = 1
     elif x.unroller_state == 1:
         funct = codes.COMPUTE_ACCUMULATED
         rs1 = x.unroller_rs1[1]
