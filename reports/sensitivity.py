@@ -16,7 +16,7 @@ from sim.base.errors import InputError, did_you_mean
 from sim.run.columns import COLUMNS
 
 MAX_LINES = 14
-"""More lines cannot be told apart."""
+"""Largest number of lines drawn, by choice: with more, lines cross too often to be followed."""
 LOG_RATIO = 8.0
 """An axis is logarithmic when its largest value is this many times its smallest."""
 MARKERS = "os^Dv"
@@ -40,8 +40,8 @@ def sensitivity(axes: Axes, sweep: pd.DataFrame, x: str = "", y: str = "cycles")
     lines = list(_lines(points, setting))
     if len(lines) > MAX_LINES:
         raise InputError(
-            f"plot sensitivity: {len(lines)} combinations of the other settings; {MAX_LINES} lines can be told apart: "
-            f"sweep fewer values, or one workload"
+            f"plot sensitivity: {len(lines)} combinations of the other settings, a line each; at most {MAX_LINES} "
+            "lines are drawn: sweep fewer values, or one workload"
         )
     for number, (name, line) in enumerate(lines):
         marker = MARKERS[number // len(style.LINE_COLORS) % len(MARKERS)]

@@ -150,7 +150,7 @@ def _value(name: str, text: str) -> Any:
     except ValueError:
         raise ValueError(f"{what} (nearest: {least:g})") from None
     if not least <= value <= most:
-        raise ValueError(f"{what} (nearest: {min(max(value, least), most) if value == value else least:g})")
+        raise ValueError(f"{what} (nearest: {min(max(value, least), most):g})")
     return value
 
 
